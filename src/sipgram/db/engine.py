@@ -1,0 +1,94 @@
+"""The engine that reads and administrates: SQLAlchemy Core on SQLite, or on PostgreSQL.
+
+Never used on the synchronous path: what a MESSAGE needs is in memory (DESIGN §2).
+"""
+
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import event, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from sipgram.db import tables
+from sipgram.errors import SettingsError, Unavailable
+from sipgram.identity import Entropy
+
+DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
+FILE_NAME = "sipgram.db"
+
+
+def database_url(data: Path) -> str:
+    """Return the URL of the database in the data folder."""
+    return f"sqlite+aiosqlite:///{data.absolute() / FILE_NAME}"
+
+
+def sqlite_path(url: str) -> Path:
+    """Return the file that a SQLite URL names; ``SettingsError`` for any other URL."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        raise SettingsError(f"database is not a SQLite file: {_shown(url)}")
+    return Path(parsed.database)
+
+
+def open_engine(url: str, *, busy_timeout_s: float = 5.0) -> AsyncEngine:
+    """Return an engine for ``url``; makes the folder of a SQLite file, for its owner alone.
+
+    Connects to nothing yet. Raises ``SettingsError`` for a URL that names no known driver
+    or a folder that cannot be made. The caller disposes of it.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingsError("database is not a URL such as sqlite+aiosqlite:///FILE") from None
+    if parsed.drivername not in DRIVERS:
+        known = " or ".join(DRIVERS)
+        raise SettingsError(f"database driver is not {known}: {parsed.drivername}")
+    if parsed.get_backend_name() != "sqlite":
+        try:
+            return create_async_engine(parsed)
+        except ImportError as error:
+            raise SettingsError(f"database driver is not installed: {error.name}") from error
+    folder = sqlite_path(url).parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"data folder cannot be made: {folder}: {error.strerror}") from error
+    engine = create_async_engine(parsed)
+
+    def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(busy_timeout_s * 1000)}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # A 2xx is a promise: D11.
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    event.listen(engine.sync_engine, "connect", prepare)
+    return engine
+
+
+async def secret_of(engine: AsyncEngine, entropy: Entropy) -> bytes:
+    """Return this installation's 32 secret bytes, made at the first call and kept for good."""
+    async with engine.begin() as connection:
+        found = await _meta(connection, "secret")
+        if found is None:
+            found = entropy.secret().hex()
+            await connection.execute(tables.meta.insert().values(key="secret", value=found))
+    return bytes.fromhex(found)
+
+
+async def _meta(connection: AsyncConnection, key: str) -> str | None:
+    query = select(tables.meta.c.value).where(tables.meta.c.key == key)
+    return (await connection.execute(query)).scalar()
+
+
+def unavailable(error: DBAPIError) -> Unavailable:
+    """Return what a failed statement means to a service: try again later."""
+    return Unavailable(f"the database is not available: {error.orig}")
+
+
+def _shown(url: str) -> str:
+    return make_url(url).render_as_string(hide_password=True)

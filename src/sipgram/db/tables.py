@@ -1,0 +1,100 @@
+"""All tables, in one place; the migrations make them, this module speaks to them.
+
+Instants are ``_utc`` seconds since 1970. What came off the wire is kept as bytes, because
+a Contact need not be valid UTF-8.
+"""
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""Facts about the database: ``schema_compat``, ``secret``."""
+
+accounts = Table(
+    "accounts",
+    metadata,
+    # Never used again (D4): a name made again is another account and inherits nothing.
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("user", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("created_utc", Float, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    # Folded to one case: two names that differ only by case are refused here (D4).
+    Column("folded", Text, primary_key=True),
+    Column("user", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Index("aliases_account_id", "account_id"),
+)
+"""Every AoR of every account, its first name too; a tel: number has an empty domain."""
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("algorithm", Text, primary_key=True),
+    Column("username", Text, primary_key=True),
+    Column("realm", Text, nullable=False),
+    Column("ha1", Text, nullable=False),
+)
+"""H(username:realm:password), for the username as ``alice`` and as ``alice@domain`` (D3)."""
+
+account_changes = Table(
+    "account_changes",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("account_id", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""News: which accounts changed, in order; a running server follows it."""
+
+bindings = Table(
+    "bindings",
+    metadata,
+    Column("aor", Text, primary_key=True),
+    # What makes a binding one and the same (D5): instance and reg-id, else the Contact URI.
+    Column("key", LargeBinary, primary_key=True),
+    # Without an account when ``--auth none`` lets everybody in.
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE")),
+    Column("contact", LargeBinary, nullable=False),
+    Column("instance", LargeBinary, nullable=False),
+    Column("reg_id", Integer, nullable=False),
+    Column("call_id", LargeBinary, nullable=False),
+    Column("cseq", Integer, nullable=False),
+    Column("path", LargeBinary, nullable=False),
+    Column("flow", Text, nullable=False),
+    Column("user_agent", LargeBinary, nullable=False),
+    Column("methods", LargeBinary, nullable=False),
+    Column("q_thousandths", Integer, nullable=False),
+    Column("registered_utc", Float, nullable=False),
+    Column("expires_utc", Float, nullable=False),
+    Index("bindings_account_id", "account_id"),
+)
+"""Who is reachable where (RFC 3261 §10), so that a restart forgets nobody (D37).
+
+``flow`` is text such as ``udp:127.0.0.1:5060`` and names where the REGISTER came from;
+``path`` holds the Path values joined by commas; absent texts are empty.
+"""

@@ -1,0 +1,167 @@
+"""The writer's child process: rows in, commits out (DESIGN §2, "Durable means committed").
+
+Run by path with ``python -I -S``: it imports nothing but the standard library, so that it
+starts in milliseconds. A frame is four bytes of length and a marshalled value; marshal is
+the fastest way between two processes of one interpreter, and nobody else writes here.
+"""
+
+import contextlib
+import ctypes
+import marshal
+import os
+import signal
+import socket
+import sqlite3
+import struct
+import sys
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+LENGTH = struct.Struct(">I")
+
+Answer = tuple[str, str] | None
+"""None for a committed row, else ``away`` (try again) or ``row`` (never fits), and why."""
+
+# Nothing is wrong with the row when SQLite says one of these.
+AWAY = frozenset(
+    getattr(sqlite3, name)
+    for name in (
+        "SQLITE_BUSY",
+        "SQLITE_LOCKED",
+        "SQLITE_NOMEM",
+        "SQLITE_READONLY",
+        "SQLITE_IOERR",
+        "SQLITE_CORRUPT",
+        "SQLITE_FULL",
+        "SQLITE_CANTOPEN",
+        "SQLITE_NOTADB",
+    )
+)
+
+
+def main() -> None:
+    """Serve the socket whose number is the first argument until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent: it drains first.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != int(sys.argv[2]):
+        return  # The parent died before prctl; no signal will come.
+    with socket.socket(fileno=int(sys.argv[1])) as peer, contextlib.suppress(OSError):
+        serve(peer)
+
+
+def serve(peer: socket.socket) -> None:
+    """Take one frame of settings, then frames of rows, each answered by one frame."""
+    settings = receive(peer)
+    if settings is None:
+        return
+    try:
+        database = opened(settings)
+    except sqlite3.Error as error:
+        send(peer, ("away", str(error)))
+        return
+    send(peer, None)
+    statements: list[str] = settings["statements"]
+    while (rows := receive(peer)) is not None:
+        send(peer, committed(database, statements, rows))
+    database.close()
+
+
+def opened(settings: dict[str, Any]) -> sqlite3.Connection:
+    """Open the database so that a commit has reached the disk when it returns."""
+    database = sqlite3.connect(settings["path"], isolation_level=None)
+    database.execute(f"PRAGMA busy_timeout = {settings['busy_timeout_ms']}")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA foreign_keys = ON")
+    if settings["pages_max"]:
+        database.execute(f"PRAGMA max_page_count = {settings['pages_max']}")
+    return database
+
+
+def committed(
+    database: sqlite3.Connection, statements: list[str], rows: list[tuple[int, tuple[Any, ...]]]
+) -> list[Answer]:
+    """Commit all rows together; when one does not fit, each gets its own verdict.
+
+    An empty list says that all are committed.
+    """
+    try:
+        database.execute("BEGIN IMMEDIATE")
+        for index, group in groupby(rows, itemgetter(0)):
+            database.executemany(statements[index], [row for _, row in group])
+        database.execute("COMMIT")
+        return []
+    except (sqlite3.Error, OverflowError, ValueError) as error:
+        rolled_back(database)
+        if is_away(error):
+            return [("away", str(error))] * len(rows)
+        return one_by_one(database, statements, rows)
+
+
+def one_by_one(
+    database: sqlite3.Connection, statements: list[str], rows: list[tuple[int, tuple[Any, ...]]]
+) -> list[Answer]:
+    """Write each row under its own savepoint and commit those that fit."""
+    answers: list[Answer] = []
+    try:
+        database.execute("BEGIN IMMEDIATE")
+        for index, row in rows:
+            database.execute("SAVEPOINT one")
+            try:
+                database.execute(statements[index], row)
+                answers.append(None)
+            except (sqlite3.Error, OverflowError, ValueError) as error:
+                if is_away(error):
+                    raise
+                answers.append(("row", str(error)))
+                database.execute("ROLLBACK TO one")
+            database.execute("RELEASE one")
+        database.execute("COMMIT")
+    except sqlite3.Error as error:
+        rolled_back(database)
+        return [("away", str(error))] * len(rows)
+    return answers
+
+
+def is_away(error: Exception) -> bool:
+    """Tell whether the database failed, and not the row."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in AWAY
+
+
+def rolled_back(database: sqlite3.Connection) -> None:
+    """End a transaction that failed; SQLite has ended some by itself."""
+    if database.in_transaction:
+        with contextlib.suppress(sqlite3.Error):
+            database.execute("ROLLBACK")
+
+
+def receive(peer: socket.socket) -> Any:
+    """Return the next frame's value, or None when the parent is gone."""
+    head = exactly(peer, LENGTH.size)
+    body = exactly(peer, LENGTH.unpack(head)[0]) if head else b""
+    return marshal.loads(body) if body else None
+
+
+def exactly(peer: socket.socket, size: int) -> bytes:
+    """Return ``size`` bytes, or none when the stream ends before."""
+    buffer = bytearray(size)
+    view, filled = memoryview(buffer), 0
+    while filled < size:
+        count = peer.recv_into(view[filled:])
+        if not count:
+            return b""
+        filled += count
+    return bytes(buffer)
+
+
+def send(peer: socket.socket, value: Any) -> None:
+    """Send one frame."""
+    body = marshal.dumps(value)
+    peer.sendall(LENGTH.pack(len(body)) + body)
+
+
+if __name__ == "__main__":
+    main()

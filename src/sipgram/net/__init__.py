@@ -1,0 +1,1 @@
+"""Sockets: the asyncio side of the protocol ring, and nothing else."""

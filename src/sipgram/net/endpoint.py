@@ -1,0 +1,252 @@
+"""Drives the transaction table: listeners and connections below, one timer beside (RFC 3261 §18).
+
+Bytes come up synchronously, from the reader callback to the table and on to its user; what is
+sent on the way goes out in the same turn of the loop.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from sipgram.errors import ParseError, SettingsError
+from sipgram.net.tcp import TcpFlow
+from sipgram.net.udp import UdpFlow, UdpListener, shown_address
+from sipgram.settings import TransportSettings
+from sipgram.sip.message.message import Message
+from sipgram.sip.message.parser import parse
+from sipgram.sip.sink import Flow
+from sipgram.sip.timers import NEVER, Timers
+from sipgram.sip.transaction.table import RequestUser, TransactionTable
+
+Transport = Literal["udp", "tcp"]
+Trace = Callable[[str, bytes, str], None]
+"""Takes "<" (came in) or ">" (went out), the bytes, and the flow as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One listener or server as it is written: TRANSPORT:HOST:PORT."""
+
+    transport: Transport
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, *, default_port: int = 5060) -> "Address":
+        """Read ``udp:127.0.0.1:5060`` or ``tcp:[::1]:5060``.
+
+        Raises:
+            SettingsError: naming what is wrong.
+        """
+        transport, _, rest = text.partition(":")
+        host, colon, port = rest.rpartition(":")
+        if rest.endswith("]") or not colon:
+            host, port = rest, str(default_port)
+        if transport not in ("udp", "tcp"):
+            raise SettingsError(f"transport is not one of udp, tcp: {text!r}")
+        if not port.isdigit() or int(port) > 65535 or not host:
+            raise SettingsError(f"address is not TRANSPORT:HOST:PORT: {text!r}")
+        return cls("udp" if transport == "udp" else "tcp", host.strip("[]"), int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{shown_address((self.host, self.port))}"
+
+
+class Endpoint:
+    """The sockets of one SIP element and its transactions."""
+
+    def __init__(
+        self,
+        user: RequestUser,
+        *,
+        timers: Timers | None = None,
+        limits: TransportSettings | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        advertised: str = "",
+        trace: Trace | None = None,
+    ) -> None:
+        self._loop = loop or asyncio.get_running_loop()
+        self._limits = limits or TransportSettings()
+        self._advertised = advertised
+        self._trace = trace
+        self._armed = NEVER
+        self._timer: asyncio.TimerHandle | None = None
+        self._servers: list[asyncio.Server] = []
+        self.table = TransactionTable(user, timers=timers or Timers())
+        self.udp: list[UdpListener] = []
+        self.tcp: list[Address] = []
+        self.connections: set[TcpFlow] = set()
+        self.refused = 0
+        "Connections closed at once because there were too many."
+
+    # ---- opening and closing ---------------------------------------------------------------
+
+    async def listen(self, address: Address) -> Address:
+        """Open a listener; return its address with the port that 0 became.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        if address.transport == "udp":
+            listener = UdpListener(
+                receive=self._on_datagram,
+                after_batch=self.after_batch,
+                loop=self._loop,
+                queue_max=self._limits.datagram_queue_max,
+            )
+            listener.open(
+                address.host,
+                address.port,
+                advertised=self._advertised_for(address.host),
+                buffer_bytes=self._limits.socket_buffer_bytes,
+            )
+            self.udp.append(listener)
+            return Address("udp", listener.host, listener.port)
+        server = await self._loop.create_server(
+            self._new_connection, address.host, address.port, backlog=1024, reuse_address=True
+        )
+        self._servers.append(server)
+        host, port = server.sockets[0].getsockname()[:2]
+        bound = Address("tcp", host, port)
+        self.tcp.append(bound)
+        return bound
+
+    async def connect(self, host: str, port: int, *, timeout_s: float = 2.0) -> TcpFlow:
+        """Open a TCP connection.
+
+        Raises:
+            OSError: refused, unreachable or timed out.
+        """
+        async with asyncio.timeout(timeout_s):
+            _, flow = await self._loop.create_connection(self._new_connection, host, port)
+        return flow
+
+    def udp_flow(self, host: str, port: int) -> UdpFlow | None:
+        """Return the flow to an IP address from the first listener of its family."""
+        family = ":" in host
+        for listener in self.udp:
+            if (":" in listener.host) == family:
+                return listener.flow((host, port))
+        return None
+
+    def own_addresses(self) -> set[tuple[str, int]]:
+        """Return every host and port under which peers reach the listeners."""
+        bound = [(listener.host, listener.port) for listener in self.udp]
+        bound += [(address.host, address.port) for address in self.tcp]
+        shown = [(self._advertised_for(host), port) for host, port in bound]
+        return {pair for pair in bound + shown if pair[0] not in ("", "0.0.0.0", "::")}
+
+    async def close(self) -> None:
+        """Close listeners and connections; what is open is forgotten."""
+        for listener in self.udp:
+            listener.close()
+        for server in self._servers:
+            server.close()
+        connections = list(self.connections)
+        for flow in connections:
+            flow.close()
+        if connections:
+            await asyncio.wait([flow.closed for flow in connections], timeout=1.0)
+        for flow in list(self.connections):
+            flow.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # ---- what comes in ---------------------------------------------------------------------
+
+    def _on_datagram(self, data: bytes, flow: UdpFlow, now: float) -> None:
+        if self._trace is not None:
+            self._trace("<", data, str(flow))
+        self.table.receive(parse(data, bare_lf=flow.is_loopback), flow, now)
+
+    def on_stream_message(self, data: bytes, flow: TcpFlow, now: float) -> None:
+        if self._trace is not None:
+            self._trace("<", data, str(flow))
+        self.table.receive(parse(data, bare_lf=flow.is_loopback), flow, now)
+
+    def on_stream_fault(
+        self, remainder: bytes, error: ParseError | None, flow: TcpFlow, now: float
+    ) -> None:
+        message = parse(remainder, bare_lf=flow.is_loopback)
+        if error is not None and error.reason not in message.faults:
+            message.faults = (*message.faults, error.reason)
+            message.fault_status = error.status
+        if message.method and not message.status:
+            self.table.receive(message, flow, now)
+
+    def on_stream_closed(self, flow: TcpFlow, now: float) -> None:
+        self.connections.discard(flow)
+        self.table.transport_failed(flow, now)
+        self.after_batch()
+
+    def admit(self, flow: TcpFlow) -> bool:
+        if len(self.connections) >= self._limits.connections_max:
+            self.refused += 1
+            return False
+        self.connections.add(flow)
+        return True
+
+    # ---- time ------------------------------------------------------------------------------
+
+    def after_batch(self) -> None:
+        """Re-arm the one timer when something became due earlier than it."""
+        due = self.table.next_due
+        if due < self._armed:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed = due
+            self._timer = self._loop.call_at(due, self._advance)
+
+    def _advance(self) -> None:
+        self._armed = NEVER
+        self._timer = None
+        self.table.advance(self._loop.time())
+        self.after_batch()
+
+    # ---- names of our own ------------------------------------------------------------------
+
+    def _new_connection(self) -> TcpFlow:
+        return TcpFlow(
+            user=self, limits=self._limits, via_line=self._stream_via_line, loop=self._loop
+        )
+
+    def _stream_via_line(self, flow: TcpFlow) -> bytes:
+        host, port = flow.local
+        for address in self.tcp:
+            if (":" in address.host) == (":" in host):
+                port = address.port  # §18.1.1: the port where responses and requests find us.
+        shown = shown_address((self._advertised_for(host) or host, port))
+        return f"Via: SIP/2.0/TCP {shown};branch=".encode()
+
+    def _advertised_for(self, host: str) -> str:
+        """Return the host that peers see, empty for the bound one."""
+        if self._advertised:
+            return self._advertised
+        return local_address(host) if host in ("0.0.0.0", "::", "") else ""
+
+
+def local_address(wildcard: str) -> str:
+    """Return the address that this machine uses to reach others; loopback when it has none."""
+    is_v6 = ":" in wildcard
+    family = socket.AF_INET6 if is_v6 else socket.AF_INET
+    target = "2001:db8::1" if is_v6 else "192.0.2.1"
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((target, 9))  # A UDP connect sends nothing: it only picks the route.
+        except OSError:
+            return "::1" if is_v6 else "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+__all__ = ["Address", "Endpoint", "Flow", "Message", "Trace", "Transport", "local_address"]

@@ -1,0 +1,169 @@
+"""SIP over TCP: connections that last, with limits on what a peer may hold up (RFC 3261 §18)."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from sipgram.errors import ParseError
+from sipgram.net.udp import shown_address
+from sipgram.settings import TransportSettings
+from sipgram.sip.message.framing import PONG, StreamFramer
+from sipgram.sip.message.message import Message
+
+HIGH_WATER_BYTES: Final = 65_536
+"""Unread bytes from which on a peer counts as not reading."""
+
+
+class StreamUser(Protocol):
+    """Whoever drives the connections: the endpoint."""
+
+    def on_stream_message(self, data: bytes, flow: "TcpFlow", now: float) -> None:
+        """Take one whole message."""
+
+    def on_stream_fault(
+        self, remainder: bytes, error: ParseError | None, flow: "TcpFlow", now: float
+    ) -> None:
+        """The stream cannot be followed, or (no error) a half message took too long; it closes next."""
+
+    def on_stream_closed(self, flow: "TcpFlow", now: float) -> None:
+        """The connection is gone."""
+
+    def after_batch(self) -> None:
+        """All messages of one read were handed over."""
+
+    def admit(self, flow: "TcpFlow") -> bool:
+        """Say whether one more connection is allowed."""
+
+
+class TcpFlow(asyncio.Protocol):
+    """One TCP connection, whoever opened it."""
+
+    is_reliable = True
+    transport = "tcp"
+
+    def __init__(
+        self,
+        *,
+        user: StreamUser,
+        limits: TransportSettings,
+        via_line: Callable[["TcpFlow"], bytes],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.host = b""
+        self.port = 0
+        self.address = ("", 0)
+        self.local: tuple[str, int] = ("", 0)
+        self.via_line = b""
+        self.is_open = False
+        self.is_loopback = False
+        self._user = user
+        self._limits = limits
+        self._make_via_line = via_line
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._framer = StreamFramer()
+        self._partial_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self.closed = loop.create_future()
+        "Resolved once the connection is gone."
+
+    # ---- the flow --------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> bool:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size() + len(data) > self._limits.write_bytes_max:
+            self.abort()
+            return False
+        transport.write(data)
+        return True
+
+    def reply_flow(self, request: Message) -> "TcpFlow":
+        """Return this connection: responses use the one that brought the request (§18.2.2)."""
+        return self
+
+    def close(self) -> None:
+        """Close after what is written has gone out."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def __str__(self) -> str:
+        return f"tcp:{shown_address(self.address)}"
+
+    # ---- asyncio's side --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        peer = transport.get_extra_info("peername")
+        local = transport.get_extra_info("sockname")
+        if not peer or not local:  # Gone again before we looked.
+            transport.abort()
+            return
+        self.address = (peer[0], peer[1])
+        self.local = (local[0], local[1])
+        self.host = peer[0].partition("%")[0].encode()
+        self.port = peer[1]
+        self.is_loopback = self.host.startswith(b"127.") or self.host == b"::1"
+        self._framer = StreamFramer(bare_lf=self.is_loopback)
+        self.via_line = self._make_via_line(self)
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._transport = transport
+        self.is_open = True
+        if not self._user.admit(self):
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        now = self._loop.time()
+        try:
+            messages = self._framer.feed(data)
+        except ParseError as error:
+            self._user.on_stream_fault(self._framer.remainder, error, self, now)
+            self.close()
+            return
+        if self._framer.pings:
+            self.send(PONG * self._framer.pings)
+            self._framer.pings = 0
+        for message in messages:
+            self._user.on_stream_message(message, self, now)
+        self._watch_partial()
+        self._user.after_batch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_open = False
+        self._transport = None
+        for timer in (self._partial_timer, self._stall_timer):
+            if timer is not None:
+                timer.cancel()
+        if not self.closed.done():
+            self.closed.set_result(None)
+        self._user.on_stream_closed(self, self._loop.time())
+
+    def pause_writing(self) -> None:
+        self._stall_timer = self._loop.call_later(self._limits.write_stall_s, self.abort)
+
+    def resume_writing(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def _watch_partial(self) -> None:
+        """Give a message that has begun ``half_message_s`` in all to arrive (D27)."""
+        if not self._framer.has_partial:
+            if self._partial_timer is not None:
+                self._partial_timer.cancel()
+                self._partial_timer = None
+        elif self._partial_timer is None:
+            self._partial_timer = self._loop.call_later(
+                self._limits.half_message_s, self._half_message
+            )
+
+    def _half_message(self) -> None:
+        self._partial_timer = None
+        self._user.on_stream_fault(self._framer.remainder, None, self, self._loop.time())
+        self.close()

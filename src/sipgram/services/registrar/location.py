@@ -1,0 +1,227 @@
+"""The location table: AoRs, their bindings, and the fast way from a Request-URI to both (RFC 3261 §10)."""
+
+from collections.abc import Collection, Iterable
+from typing import Final, Protocol
+
+from sipgram.errors import Refusal, Unavailable
+from sipgram.sip.message.grammar import shown
+from sipgram.sip.message.uri import Aor
+from sipgram.sip.proxy import Target
+from sipgram.sip.sink import Flow
+
+IDLE_AORS_MAX: Final = 65_536
+"""AoRs without a binding that are remembered; beyond that the longest unused goes."""
+URIS_PER_AOR_MAX: Final = 8
+"""Spellings of one AoR that are remembered; others are parsed each time."""
+
+
+class Binding:
+    """One contact of an AoR, and the flow that reaches it; a ``Target`` of the proxy."""
+
+    __slots__ = (
+        "call_id",
+        "cseq",
+        "entry",
+        "expires",
+        "flow",
+        "instance",
+        "is_silent",
+        "methods",
+        "params",
+        "q",
+        "refuses",
+        "uri",
+        "updated",
+        "value",
+    )
+
+    def __init__(
+        self,
+        *,
+        value: bytes,
+        uri: bytes,
+        flow: Flow,
+        expires: float,
+        call_id: bytes,
+        cseq: int,
+        updated: float,
+        instance: bytes = b"",
+        methods: frozenset[bytes] = frozenset(),
+        params: bytes = b"",
+        q: float = 1.0,
+    ) -> None:
+        self.value = value  # The Contact value as it came: an equal one is a plain refresh.
+        self.uri = uri
+        self.flow = flow
+        self.expires = expires
+        self.call_id = call_id
+        self.cseq = cseq
+        self.updated = updated
+        self.instance = instance
+        self.methods = methods  # Empty when the contact names none, which means any.
+        self.params = params  # Header parameters to give back in the 200, without expires.
+        self.q = q
+        self.is_silent = False
+        self.refuses: frozenset[bytes] = frozenset()  # Methods that it answered 405 or 501.
+        self.entry: AorEntry | None = None  # None once it has ended.
+
+    def takes(self, method: bytes) -> bool:
+        """Say whether the contact knows the method, as far as it told (RFC 3840; D6)."""
+        return method not in self.refuses and (not self.methods or method in self.methods)
+
+
+class AorEntry:
+    """One AoR that lives here, with its bindings in the order of their coming."""
+
+    __slots__ = ("account_id", "aor", "bindings", "uris")
+
+    def __init__(self, aor: Aor, account_id: int) -> None:
+        self.aor = aor
+        self.account_id = account_id
+        self.bindings: list[Binding] = []
+        self.uris: list[bytes] = []
+
+
+class Accounts(Protocol):
+    """Who has an account here."""
+
+    def account_id_of(self, aor: Aor) -> int | None:
+        """Return the account that an AoR belongs to, None when nobody has it."""
+
+
+class OpenAccounts:
+    """Every user of a served domain counts as an account (``--auth none``)."""
+
+    def account_id_of(self, aor: Aor) -> int | None:
+        return 0 if aor.user else None
+
+
+class Locations:
+    """Finds AoRs by Request-URI; a plain dict hit for a URI that was seen before."""
+
+    def __init__(
+        self,
+        domains: Iterable[str],
+        *,
+        accounts: Accounts,
+        bindings_max: int,
+        own_addresses: Collection[tuple[str, int]] = (),
+    ) -> None:
+        """``own_addresses`` are the listeners'; they may be filled in later."""
+        self.domains = tuple(domain.lower() for domain in domains)
+        self._accounts = accounts
+        self._bindings_max = bindings_max
+        self._by_uri: dict[bytes, AorEntry] = {}
+        self._by_aor: dict[Aor, AorEntry] = {}
+        self._idle: dict[Aor, None] = {}  # Those of _by_aor without a binding, oldest first.
+        self._own_addresses = own_addresses
+        self.bindings_count = 0
+
+    def find(self, uri: bytes) -> AorEntry:
+        """Return the entry of the AoR that ``uri`` names.
+
+        Raises:
+            Refusal: 403 for a domain that is not ours, 404 for a user that we do not have.
+            ParseError: 400 for a malformed URI, 416 for its scheme.
+        """
+        entry = self._by_uri.get(uri)
+        return entry if entry is not None else self._look_up(uri)
+
+    def is_ours(self, domain: str) -> bool:
+        """Say whether a domain is served here; a listener's own address is (D4)."""
+        return domain in self.domains or any(
+            domain.strip("[]") == host for host, _ in self._own_addresses
+        )
+
+    def is_own_address(self, host: str, port: int) -> bool:
+        """Say whether something sent there would come back to us."""
+        return (host.strip("[]"), port) in self._own_addresses
+
+    def canonical(self, aor: Aor) -> Aor:
+        """Return the AoR under the domain's own name."""
+        if aor.domain in self.domains or not aor.domain:
+            return aor
+        return Aor(aor.user, self.domains[0])
+
+    def attach(self, entry: AorEntry, binding: Binding) -> None:
+        """Add a binding.
+
+        Raises:
+            Unavailable: the table is full.
+        """
+        if self.bindings_count >= self._bindings_max:
+            raise Unavailable(f"the location table is full: {self._bindings_max} bindings")
+        if not entry.bindings:
+            self._idle.pop(entry.aor, None)
+            self._by_aor[entry.aor] = entry
+        entry.bindings.append(binding)
+        binding.entry = entry
+        self.bindings_count += 1
+
+    def detach(self, entry: AorEntry, binding: Binding) -> None:
+        """Remove a binding; one that is gone already is no error."""
+        if binding in entry.bindings:
+            entry.bindings.remove(binding)
+            binding.entry = None
+            self.bindings_count -= 1
+            if not entry.bindings:
+                self._keep_idle(entry)
+
+    def on_outcome(self, target: Target, method: bytes, status: int) -> None:
+        """Learn from how a contact answered a relayed request (DELIVERY.md, the table)."""
+        if not isinstance(target, Binding) or target.entry is None:
+            return
+        if status in (404, 410, 430):
+            self.detach(target.entry, target)
+        elif status in (405, 501):
+            target.refuses |= {method}
+
+    def drop_expired(self, entry: AorEntry, now: float) -> None:
+        """Remove the bindings whose time is over."""
+        for binding in [b for b in entry.bindings if b.expires <= now]:
+            self.detach(entry, binding)
+
+    def sweep(self, now: float, *, at_most: int) -> None:
+        """Look through some AoRs, those first that were not looked at for longest."""
+        for aor in [aor for aor, _ in zip(self._by_aor, range(at_most), strict=False)]:
+            entry = self._by_aor.pop(aor)
+            self._by_aor[aor] = entry  # To the end of the line.
+            self.drop_expired(entry, now)
+
+    def forget_accounts(self) -> None:
+        """Accounts have changed: drop what belongs to nobody, or to somebody else, now."""
+        for aor, entry in list(self._by_aor.items()):
+            if self._accounts.account_id_of(aor) != entry.account_id:
+                for binding in list(entry.bindings):
+                    self.detach(entry, binding)
+                self._forget(entry)
+
+    def _look_up(self, uri: bytes) -> AorEntry:
+        aor = Aor.parse(uri)
+        if aor.domain and not self.is_ours(aor.domain):
+            raise Refusal(403, f"Domain Is Not Served Here: {shown(aor.domain.encode())}")
+        aor = self.canonical(aor)
+        entry = self._by_aor.get(aor)
+        if entry is None:
+            account_id = self._accounts.account_id_of(aor)
+            if account_id is None:
+                raise Refusal(404, f"Not Found: {shown(str(aor).encode())}")
+            entry = AorEntry(aor, account_id)
+            self._keep_idle(entry)
+        if len(entry.uris) < URIS_PER_AOR_MAX:
+            entry.uris.append(uri)
+            self._by_uri[uri] = entry
+        return entry
+
+    def _keep_idle(self, entry: AorEntry) -> None:
+        if len(self._idle) >= IDLE_AORS_MAX:
+            self._forget(self._by_aor[next(iter(self._idle))])
+        self._by_aor[entry.aor] = entry
+        self._idle[entry.aor] = None
+
+    def _forget(self, entry: AorEntry) -> None:
+        for uri in entry.uris:
+            self._by_uri.pop(uri, None)
+        entry.uris.clear()
+        self._by_aor.pop(entry.aor, None)
+        self._idle.pop(entry.aor, None)

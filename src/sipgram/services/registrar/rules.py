@@ -1,0 +1,137 @@
+"""What a REGISTER asks for, and whether it may have it (RFC 3261 §10.3, DELIVERY.md D5, D29)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sipgram.errors import ParseError, Refusal
+from sipgram.settings import RegistrarSettings
+from sipgram.sip.message.address import Address
+from sipgram.sip.message.grammar import quote, shown, split_list
+from sipgram.sip.message.message import Message
+from sipgram.sip.message.uri import SipUri
+
+CONTACTS_MAX: Final = 32
+"""More contacts in one REGISTER are refused."""
+SPREAD_ABOVE_S: Final = 600
+"""D29: only longer registrations are shortened."""
+REBOOT_AFTER_S: Final = 32.0
+"""D29: a lower CSeq this long after the last is a phone that was started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One Contact of a REGISTER, checked."""
+
+    value: bytes
+    "As it came."
+    uri: bytes
+    parsed: SipUri
+    expires_s: int
+    instance: bytes
+    methods: frozenset[bytes]
+    params: bytes
+    "To give back in the 200, without expires."
+    q: float
+
+
+def asks_to_clear(request: Message) -> bool:
+    """Say whether this REGISTER removes all bindings (§10.2.2).
+
+    Raises:
+        ParseError: ``*`` with another contact, or without ``Expires: 0``.
+    """
+    values = request.values(b"contact")
+    if b"*" not in values:
+        return False
+    if len(values) > 1 or request.value(b"expires") != b"0":
+        raise ParseError("Contact * stands alone and with Expires: 0")
+    return True
+
+
+def wishes(request: Message, settings: RegistrarSettings) -> list[Wish]:
+    """Read the contacts of a REGISTER.
+
+    Raises:
+        ParseError: a contact is malformed, or there are too many.
+        Refusal: 423 when one asks for less time than is granted here.
+    """
+    header = expires_of(request)
+    values = [part for value in request.values(b"contact") for part in split_list(value)]
+    if len(values) > CONTACTS_MAX:
+        raise ParseError(f"more than {CONTACTS_MAX} contacts: {len(values)}")
+    return [_wish(value, header, settings) for value in values]
+
+
+def expires_of(request: Message) -> int | None:
+    """Return the Expires header in seconds, None without one.
+
+    Raises:
+        ParseError: it is no number. (RFC 3261 §20.19 would take a malformed one for 3600; a
+            number that is too large for its grammar, as in RFC 4475 scalar02, is an error.)
+    """
+    value = request.value(b"expires")
+    return None if value is None else _seconds(value, "Expires")
+
+
+def grant(wished_s: int, settings: RegistrarSettings, *, fraction: float) -> int:
+    """Return the seconds granted; ``fraction`` is a chance from 0 to 1 (D29)."""
+    granted = min(wished_s, settings.expires_max_s)
+    if settings.spread and granted > SPREAD_ABOVE_S:
+        granted -= int(granted * 0.1 * fraction)
+    return granted
+
+
+def _wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
+    address = Address.parse(value, of="Contact")
+    parsed = SipUri.parse(address.uri)
+    if parsed.headers is not None:
+        # RFC 4475 §3.3.4 (regbadct): a Contact with embedded headers in addr-spec form.
+        raise ParseError(f"Contact has headers in its URI: {shown(address.uri)}")
+    params = dict(address.params)
+    own = params.pop(b"expires", None)
+    expires_s = header if header is not None else settings.expires_s
+    if own is not None:
+        expires_s = _seconds(own, "expires of Contact")
+    if 0 < expires_s < settings.expires_min_s:
+        line = b"Min-Expires: %d" % settings.expires_min_s
+        raise Refusal(423, f"Interval Too Brief: {expires_s}", (line,))
+    methods = params.get(b"methods") or b""
+    return Wish(
+        value=value,
+        uri=address.uri,
+        parsed=parsed,
+        expires_s=expires_s,
+        instance=params.get(b"+sip.instance") or b"",
+        methods=frozenset(m.strip().upper() for m in methods.split(b",") if m.strip()),
+        params=_written(params),
+        q=_quality(params.get(b"q")),
+    )
+
+
+def _seconds(value: bytes, name: str) -> int:
+    if not value.isdigit() or len(value) > 20:
+        raise ParseError(f"{name} is not a number of seconds: {shown(value)}")
+    return min(int(value), 2**32 - 1)
+
+
+def _quality(value: bytes | None) -> float:
+    if value is None:
+        return 1.0
+    try:
+        q = float(value)
+    except ValueError:
+        raise ParseError(f"q of Contact is not a number: {shown(value)}") from None
+    if not 0.0 <= q <= 1.0:
+        raise ParseError(f"q of Contact is not from 0 to 1: {shown(value)}")
+    return q
+
+
+def _written(params: dict[bytes, bytes | None]) -> bytes:
+    plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~"
+    text = b""
+    for name, value in params.items():
+        if value is None:
+            text += b";" + name
+        else:
+            text += b";" + name + b"=" + (quote(value) if value.strip(plain) or not value else value)
+    return text

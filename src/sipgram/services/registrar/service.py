@@ -1,0 +1,159 @@
+"""The registrar's steps (RFC 3261 §10.3)."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sipgram.errors import ParseError, Refusal
+from sipgram.identity import Entropy
+from sipgram.services.answers import Reply
+from sipgram.services.registrar import rules
+from sipgram.services.registrar.location import AorEntry, Binding, Locations
+from sipgram.services.registrar.rules import Wish
+from sipgram.settings import RegistrarSettings
+from sipgram.sip.message.message import Message
+from sipgram.sip.message.uri import SipUri
+from sipgram.sip.sink import Flow
+
+
+class Routes(Protocol):
+    """Who knows the flow that reaches a contact."""
+
+    def flow_to(self, contact: SipUri, source: Flow) -> Flow:
+        """Return the contact's own address when that is where the REGISTER came from (D27)."""
+
+
+class Registrar:
+    """Keeps the bindings of this domain's AoRs."""
+
+    def __init__(
+        self,
+        locations: Locations,
+        *,
+        routes: Routes,
+        settings: RegistrarSettings,
+        entropy: Entropy,
+        on_bound: tuple[Callable[[AorEntry, Binding], None], ...] = (),
+    ) -> None:
+        self._locations = locations
+        self._routes = routes
+        self._settings = settings
+        self._entropy = entropy
+        self._on_bound = on_bound
+
+    def handle(
+        self, request: Message, source: Flow, account_id: int | None, now: float
+    ) -> Reply:
+        """Answer a REGISTER; ``account_id`` is who proved to have sent it, None without digest."""
+        entry = self._locations.find(request.to_uri)  # Steps 1 and 5.
+        if account_id is not None and account_id != entry.account_id:  # Step 4.
+            raise Refusal(403, f"Not Your AoR: {entry.aor}")
+        binding = self._unchanged(entry, request, source)
+        if binding is not None:
+            self._refresh(binding, request, now)
+        elif rules.asks_to_clear(request):  # Step 6.
+            for old in list(entry.bindings):
+                if _is_newer(old, request, source, now):
+                    self._locations.detach(entry, old)
+        else:
+            self._update(entry, request, source, now)  # Step 7.
+        return Reply(200, headers=self._listed(entry, now))  # Step 8.
+
+    def _unchanged(self, entry: AorEntry, request: Message, source: Flow) -> Binding | None:
+        """Find the binding that this REGISTER merely refreshes: the usual case, made cheap."""
+        if len(entry.bindings) != 1:
+            return None
+        binding = entry.bindings[0]
+        is_same = (
+            request.call_id == binding.call_id
+            and request.cseq > binding.cseq
+            and source is binding.flow
+            and request.values(b"contact") == [binding.value]
+            and b"expires=" not in binding.value
+        )
+        if not is_same:
+            return None
+        asked = request.value(b"expires")
+        is_long = asked is None or (
+            asked.isdigit() and len(asked) < 10 and int(asked) >= self._settings.expires_min_s
+        )
+        return binding if is_long else None
+
+    def _refresh(self, binding: Binding, request: Message, now: float) -> None:
+        wished = rules.expires_of(request)
+        binding.cseq = request.cseq
+        self._prolong(binding, self._settings.expires_s if wished is None else wished, now)
+
+    def _prolong(self, binding: Binding, wished_s: int, now: float) -> None:
+        granted = rules.grant(wished_s, self._settings, fraction=self._entropy.fraction())
+        binding.expires = now + granted
+        binding.updated = now
+        binding.is_silent = False
+
+    def _update(self, entry: AorEntry, request: Message, source: Flow, now: float) -> None:
+        """Add, change and remove bindings: all of them or, on a fault, none (§10.3 step 7)."""
+        self._locations.drop_expired(entry, now)
+        wishes = rules.wishes(request, self._settings)
+        pairs = [(wish, self._matching(entry, wish)) for wish in wishes]
+        for wish, olds in pairs:
+            self._check_target(wish)
+            for old in olds:
+                if not _is_newer(old, request, source, now):
+                    raise ParseError(f"CSeq is not higher than before: {request.cseq}")
+        for wish, olds in pairs:
+            for old in olds:
+                self._locations.detach(entry, old)
+            if wish.expires_s:
+                self._bind(entry, wish, request, source, now)
+
+    def _matching(self, entry: AorEntry, wish: Wish) -> list[Binding]:
+        """Return the bindings that a contact replaces: its device's (D5), or an equal URI's."""
+        return [
+            old
+            for old in entry.bindings
+            if (wish.instance and old.instance == wish.instance)
+            or old.uri == wish.uri
+            or SipUri.parse(old.uri).is_equivalent(wish.parsed)
+        ]
+
+    def _check_target(self, wish: Wish) -> None:
+        host = wish.parsed.host.decode("ascii")
+        if self._locations.is_own_address(host, wish.parsed.port or 5060):
+            raise Refusal(403, f"Contact Is This Server: {wish.parsed}")
+
+    def _bind(
+        self, entry: AorEntry, wish: Wish, request: Message, source: Flow, now: float
+    ) -> None:
+        if len(entry.bindings) >= self._settings.bindings_per_aor_max:
+            oldest = min(entry.bindings, key=lambda binding: binding.updated)
+            self._locations.detach(entry, oldest)
+        binding = Binding(
+            value=wish.value,
+            uri=wish.uri,
+            flow=self._routes.flow_to(wish.parsed, source),
+            expires=now,
+            call_id=request.call_id,
+            cseq=request.cseq,
+            updated=now,
+            instance=wish.instance,
+            methods=wish.methods,
+            params=wish.params,
+            q=wish.q,
+        )
+        self._prolong(binding, wish.expires_s, now)
+        self._locations.attach(entry, binding)
+        for told in self._on_bound:
+            told(entry, binding)
+
+    def _listed(self, entry: AorEntry, now: float) -> tuple[bytes, ...]:
+        return tuple(
+            b"Contact: <%b>%b;expires=%d" % (b.uri, b.params, max(1, round(b.expires - now)))
+            for b in entry.bindings
+            if b.expires > now
+        )
+
+
+def _is_newer(old: Binding, request: Message, source: Flow, now: float) -> bool:
+    """Say whether a REGISTER may change a binding (§10.3 step 7; D29 for rebooted phones)."""
+    if request.call_id != old.call_id or request.cseq > old.cseq:
+        return True
+    return source is not old.flow or now - old.updated > rules.REBOOT_AFTER_S

@@ -1,0 +1,108 @@
+"""Every setting: its name, type, unit, bounds and meaning, in one frozen tree.
+
+``server/configuration.py`` fills it from sipgram.toml, the environment and the command line.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+AuthMode = Literal["digest", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What the server is and where it listens."""
+
+    domains: tuple[str, ...] = ("localhost",)
+    "Domains whose users live here; the first is the default domain."
+    listen: tuple[str, ...] = ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060")
+    "Listeners, each TRANSPORT:HOST:PORT; an IPv6 host in brackets."
+    http: str = "127.0.0.1:8080"
+    "Where HTTP is served, HOST:PORT, or none."
+    data: str = "sipgram-data"
+    "Folder of everything that is kept."
+    database: str = ""
+    "SQLAlchemy URL; empty for SQLite in the data folder."
+    node: str = "n1"
+    "Two letters or digits that name this node among its peers."
+    log_format: Literal["console", "json"] = "console"
+    "How log lines are written, to standard error."
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    "Least level that is logged."
+    drain_s: float = 8.0
+    "Longest time that SIGTERM leaves for open requests."
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """Who must prove who they are, and how."""
+
+    mode: AuthMode = "digest"
+    "none believes every From; refused on listeners that are not loopback."
+    insecure_open: bool = False
+    "Allow mode none on any listener."
+    algorithms: tuple[Literal["MD5", "SHA-256"], ...] = ("MD5",)
+    "Digest algorithms offered, in order; many phones fail when there are two."
+    nonce_s: float = 300.0
+    "Seconds that a nonce is good for; then a challenge says stale=true."
+    trust: tuple[str, ...] = ()
+    "Addresses or networks of peers that need no digest."
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrarSettings:
+    """How long and how many bindings are kept."""
+
+    expires_s: int = 3600
+    "Granted when the phone asks for nothing."
+    expires_min_s: int = 60
+    "A shorter wish, but 0, gets 423."
+    expires_max_s: int = 7200
+    "The longest that is granted."
+    bindings_per_aor_max: int = 10
+    "Contacts of one AoR; when one more comes the oldest goes."
+    bindings_max: int = 1_000_000
+    "Contacts in all; beyond that new ones get 500."
+    spread: bool = True
+    "Grant up to 10 % less above 600 s, so that refreshes do not come all at once."
+
+
+@dataclass(frozen=True, slots=True)
+class MessagingSettings:
+    """How a MESSAGE is relayed."""
+
+    answer_s: float = 5.0
+    "The sender hears something after this many seconds at the latest; 1 to 20."
+    fork_s: float = 0.1
+    "How long other devices may take once one has answered 2xx."
+    body_bytes_max: int = 65_000
+    "A larger body gets 513."
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """Limits of sockets and connections."""
+
+    connections_max: int = 20_000
+    "Stream connections at one time; one more is closed at once."
+    half_message_s: float = 10.0
+    "How long a message that has begun on a stream may take to arrive."
+    write_bytes_max: int = 1_048_576
+    "Bytes waiting for a peer that does not read; beyond that it is cut off."
+    write_stall_s: float = 20.0
+    "How long a peer may not read before it is cut off."
+    datagram_queue_max: int = 4_096
+    "Datagrams waiting for a full socket buffer; beyond that the newest is dropped."
+    socket_buffer_bytes: int = 4_194_304
+    "Receive and send buffer asked of the system for each UDP socket."
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole tree, a section a field."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
+    messaging: MessagingSettings = field(default_factory=MessagingSettings)
+    transport: TransportSettings = field(default_factory=TransportSettings)

@@ -1,0 +1,1 @@
+"""The protocol ring: SIP bytes, values and state machines, without I/O, clock or chance."""

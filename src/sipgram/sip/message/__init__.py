@@ -1,0 +1,1 @@
+"""Lazy SIP messages: an index over the bytes that came in (RFC 3261 §7, §25)."""

@@ -1,0 +1,188 @@
+"""The response context of a forwarded non-INVITE request (RFC 3261 §16.6-16.7, DELIVERY.md D9-D13)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from sipgram.sip.branch import Brancher
+from sipgram.sip.message.message import Cut, Message
+from sipgram.sip.message.reply import build
+from sipgram.sip.sink import Cause, ClientSide, Flow
+from sipgram.sip.timers import NEVER
+from sipgram.sip.transaction.server_request import ServerRequestTransaction
+from sipgram.sip.transaction.table import TransactionTable
+
+ENDS_COPY: Final = frozenset((400, 401, 403, 405, 406, 407, 413, 415, 416, 420, 488, 493, 501, 513))
+"""Answers of a device after which trying it again is of no use (DELIVERY.md); 6xx besides."""
+PREFERRED: Final = frozenset((401, 407, 415, 420, 484))
+"""§16.7 step 6: answers that tell the sender how to succeed."""
+
+_TAKEN, _GLOBAL, _AWAY, _HELPFUL, _FINAL, _NONE = range(6)
+"""How good an answer is for the sender, best first."""
+
+
+class Target(Protocol):
+    """One contact to try."""
+
+    uri: bytes
+    flow: Flow
+    is_silent: bool
+    "It left an earlier request unanswered: tried, but not waited for (D9)."
+
+
+class OutcomeUser(Protocol):
+    """Who wants to know how the targets answered."""
+
+    def on_outcome(self, target: Target, method: bytes, status: int) -> None:
+        """Take a final status of 300 or more, or 0 when the target gave none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForkTimes:
+    """How long a sender is kept waiting, in seconds (D9)."""
+
+    answer_s: float = 5.0
+    "For the first 2xx."
+    fork_s: float = 0.1
+    "For the other devices, once one has taken it."
+
+
+class Proxy:
+    """What all forks share: the transactions, the branches, the times, who is told."""
+
+    def __init__(
+        self, table: TransactionTable, brancher: Brancher, *, times: ForkTimes, user: OutcomeUser
+    ) -> None:
+        self.table = table
+        self.brancher = brancher
+        self.times = times
+        self.user = user
+
+    def forward(
+        self,
+        request: Message,
+        source: Flow,
+        targets: Sequence[Target],
+        *,
+        server: ServerRequestTransaction,
+        cuts: Sequence[Cut] = (),
+        now: float,
+    ) -> None:
+        """Send a request that came in on ``source`` to every target at once (§16.6)."""
+        Fork(request, server, self).start(targets, source=source, cuts=cuts, now=now)
+
+
+class Fork:
+    """One request on its way to several targets; the sender gets one final response.
+
+    It outlives its answer while branches are open (D12). The table's client transactions refer
+    to it and it to the server transaction, so that no cycle is left behind.
+    """
+
+    __slots__ = ("_best", "_open", "_proxy", "_rank", "_request", "_server", "due")
+
+    def __init__(self, request: Message, server: ServerRequestTransaction, proxy: Proxy) -> None:
+        self.due = NEVER
+        self._request = request
+        self._server = server
+        self._proxy = proxy
+        self._open: dict[bytes, Target] = {}
+        self._best = b""
+        self._rank = _NONE
+
+    def start(
+        self, targets: Sequence[Target], *, source: Flow, cuts: Sequence[Cut], now: float
+    ) -> None:
+        """Send the request out."""
+        request, proxy = self._request, self._proxy
+        branches = [(proxy.brancher.live(request, target.uri), target) for target in targets]
+        self._open.update(branches)
+        for branch, target in branches:
+            flow = target.flow
+            top = flow.via_line + branch + b"\r\n"
+            data = request.forwarded(target.uri, top, source.host, source.port, cuts)
+            proxy.table.start_client(
+                data, branch=branch, method=request.method, flow=flow, user=self, now=now
+            )
+
+    def on_waiting(self, now: float) -> None:
+        """T1 went by without an answer: from here on the sender's patience counts."""
+        if self.due == NEVER and self._server.is_open:
+            table = self._proxy.table
+            left = self._proxy.times.answer_s - table.timers.t1
+            table.wake(self, max(left, table.timers.t1), now)
+
+    def on_response(self, transaction: ClientSide, response: Message, now: float) -> None:
+        """Take a response of one branch (§16.7)."""
+        status = response.status
+        if status < 200:
+            return  # RFC 4320 §4.1: nothing but 100 may go up, and 100 is hop by hop.
+        target = self._open.pop(transaction.branch)
+        target.is_silent = False
+        if status >= 300:
+            self._proxy.user.on_outcome(target, self._request.method, status)
+        if status < 300:
+            if self._rank > _TAKEN:
+                self._rank, self._best = _TAKEN, response.relayed()
+        else:
+            self._consider(status, response)
+        self._settle(now)
+
+    def on_failure(self, transaction: ClientSide, cause: Cause, now: float) -> None:
+        """A branch ended without a final response."""
+        target = self._open.pop(transaction.branch)
+        target.is_silent = True
+        self._proxy.user.on_outcome(target, self._request.method, 0)
+        self._settle(now)
+
+    def fire(self, now: float) -> None:
+        """The sender has waited long enough."""
+        if not self._server.is_open:
+            return
+        if self._rank > _TAKEN:
+            for target in self._open.values():
+                target.is_silent = True
+        self._answer(now)
+
+    def _settle(self, now: float) -> None:
+        """Answer when nothing better can come; else see to it that the wait ends."""
+        if not self._server.is_open:
+            return
+        if not self._open:
+            self._answer(now)
+        elif self._rank == _TAKEN:
+            if all(target.is_silent for target in self._open.values()):
+                self._answer(now)
+            else:
+                self._proxy.table.wake(self, self._proxy.times.fork_s, now)
+
+    def _consider(self, status: int, response: Message) -> None:
+        """Keep the best of the failures (§16.7 step 6): 6xx, then the lowest class.
+
+        An answer that leaves the copy deliverable later counts as 480 (D9), and 480 is better
+        than a device's final no, since trying again may help.
+        """
+        if status >= 600:
+            rank = _GLOBAL
+        elif status not in ENDS_COPY:
+            rank = _AWAY
+        else:
+            rank = _HELPFUL if status in PREFERRED else _FINAL
+        if rank < self._rank:
+            self._rank = rank
+            self._best = b"" if rank == _AWAY else response.relayed()
+
+    def _answer(self, now: float) -> None:
+        response = self._best
+        if not response:
+            source = self._server.flow
+            response = build(
+                self._request,
+                480,
+                to_tag=self._proxy.brancher.tag(self._request),
+                host=source.host,
+                port=source.port,
+                headers=(b"Retry-After: 30",),
+            )
+        self.due = NEVER
+        self._server.respond(response, now)

@@ -1,0 +1,62 @@
+"""What the pure SIP machines ask of their driver: where bytes go, whom to tell (RFC 3261 §17)."""
+
+from typing import Literal, Protocol
+
+from sipgram.sip.message.message import Message
+from sipgram.sip.timers import Sleeper
+
+Cause = Literal["timeout", "transport-error"]
+"""Why a client transaction ended without a final response (RFC 3261 §8.1.3.1)."""
+
+
+class Flow(Protocol):
+    """One way to one peer: a connection, or a UDP socket and an address (RFC 5626 §2)."""
+
+    host: bytes
+    "The peer's address as text, IPv6 without brackets."
+    port: int
+    is_reliable: bool
+    via_line: bytes
+    "Our Via for requests that leave here, up to and with ``;branch=``."
+
+    def send(self, data: bytes) -> bool:
+        """Hand one message to the transport; False when the flow is dead."""
+
+    def reply_flow(self, request: Message) -> "Flow":
+        """Return where responses to a request that came in here go (RFC 3261 §18.2.2)."""
+
+
+class ClientUser(Protocol):
+    """The transaction user of a client transaction."""
+
+    def on_response(self, transaction: "ClientSide", response: Message, now: float) -> None:
+        """Take a response, provisional or final; nothing follows a final one."""
+
+    def on_failure(self, transaction: "ClientSide", cause: Cause, now: float) -> None:
+        """There will be no final response."""
+
+    def on_waiting(self, now: float) -> None:
+        """T1 has gone by without an answer; told once."""
+
+
+class ClientSide(Protocol):
+    """What its user may see of a client transaction."""
+
+    branch: bytes
+    request: bytes
+    flow: Flow
+
+
+class Sink(Protocol):
+    """What a transaction machine asks for; the transaction table in production."""
+
+    def wake(self, sleeper: Sleeper, after_s: float, now: float) -> None:
+        """Set the machine's only deadline."""
+
+    def end_client(self, branch: bytes) -> None:
+        """The client transaction is over: responses to it are strays from now on."""
+
+    def complete_server(
+        self, key: bytes, response: bytes, *, is_reliable: bool, now: float
+    ) -> None:
+        """The server transaction is Completed: only its response is needed, until Timer J."""
