@@ -36,9 +36,7 @@ class Messaging:
         self._find = find
         self._settings = settings
 
-    def handle(
-        self, request: Message, source: Flow, account_id: int | None, now: float
-    ) -> Forward:
+    def handle(self, request: Message, source: Flow, account_id: int | None, now: float) -> Forward:
         """Choose the devices for a request to an AoR.
 
         Raises:

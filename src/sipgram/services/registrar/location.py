@@ -19,6 +19,7 @@ class Binding:
     """One contact of an AoR, and the flow that reaches it; a ``Target`` of the proxy."""
 
     __slots__ = (
+        "aor",
         "call_id",
         "cseq",
         "entry",
@@ -26,18 +27,20 @@ class Binding:
         "flow",
         "instance",
         "is_silent",
+        "kept_until",
         "methods",
         "params",
         "q",
         "refuses",
-        "uri",
         "updated",
+        "uri",
         "value",
     )
 
     def __init__(
         self,
         *,
+        aor: str,
         value: bytes,
         uri: bytes,
         flow: Flow,
@@ -50,6 +53,7 @@ class Binding:
         params: bytes = b"",
         q: float = 1.0,
     ) -> None:
+        self.aor = aor
         self.value = value  # The Contact value as it came: an equal one is a plain refresh.
         self.uri = uri
         self.flow = flow
@@ -64,6 +68,12 @@ class Binding:
         self.is_silent = False
         self.refuses: frozenset[bytes] = frozenset()  # Methods that it answered 405 or 501.
         self.entry: AorEntry | None = None  # None once it has ended.
+        self.kept_until = 0.0  # What the database has for expires.
+
+    @property
+    def key(self) -> bytes:
+        """What makes it one and the same: its device, else its URI (D5)."""
+        return self.instance or self.uri
 
     def takes(self, method: bytes) -> bool:
         """Say whether the contact knows the method, as far as it told (RFC 3840; D6)."""

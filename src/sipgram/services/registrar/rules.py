@@ -33,6 +33,11 @@ class Wish:
     "To give back in the 200, without expires."
     q: float
 
+    @property
+    def key(self) -> bytes:
+        """What the binding is known by: its device, else its URI (D5)."""
+        return self.instance or self.uri
+
 
 def asks_to_clear(request: Message) -> bool:
     """Say whether this REGISTER removes all bindings (§10.2.2).
@@ -59,7 +64,7 @@ def wishes(request: Message, settings: RegistrarSettings) -> list[Wish]:
     values = [part for value in request.values(b"contact") for part in split_list(value)]
     if len(values) > CONTACTS_MAX:
         raise ParseError(f"more than {CONTACTS_MAX} contacts: {len(values)}")
-    return [_wish(value, header, settings) for value in values]
+    return [wish(value, header, settings) for value in values]
 
 
 def expires_of(request: Message) -> int | None:
@@ -81,7 +86,13 @@ def grant(wished_s: int, settings: RegistrarSettings, *, fraction: float) -> int
     return granted
 
 
-def _wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
+def wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
+    """Read one Contact; ``header`` is the Expires header's value in seconds.
+
+    Raises:
+        ParseError: it is malformed.
+        Refusal: 423 when it asks for less time than is granted here.
+    """
     address = Address.parse(value, of="Contact")
     parsed = SipUri.parse(address.uri)
     if parsed.headers is not None:
@@ -133,5 +144,7 @@ def _written(params: dict[bytes, bytes | None]) -> bytes:
         if value is None:
             text += b";" + name
         else:
-            text += b";" + name + b"=" + (quote(value) if value.strip(plain) or not value else value)
+            text += (
+                b";" + name + b"=" + (quote(value) if value.strip(plain) or not value else value)
+            )
     return text

@@ -1,18 +1,26 @@
 """The registrar's steps (RFC 3261 §10.3)."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sipgram.errors import ParseError, Refusal
 from sipgram.identity import Entropy
-from sipgram.services.answers import Reply
+from sipgram.services.answers import Later, Reply
 from sipgram.services.registrar import rules
 from sipgram.services.registrar.location import AorEntry, Binding, Locations
 from sipgram.services.registrar.rules import Wish
+from sipgram.services.registrar.store import BindingStore, KeptBinding
 from sipgram.settings import RegistrarSettings
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import SipUri
 from sipgram.sip.sink import Flow
+
+
+class Changes(NamedTuple):
+    """What a REGISTER did to the bindings."""
+
+    put: list[Binding]
+    drop: list[Binding]
 
 
 class Routes(Protocol):
@@ -32,17 +40,19 @@ class Registrar:
         routes: Routes,
         settings: RegistrarSettings,
         entropy: Entropy,
+        store: BindingStore,
         on_bound: tuple[Callable[[AorEntry, Binding], None], ...] = (),
     ) -> None:
         self._locations = locations
         self._routes = routes
         self._settings = settings
         self._entropy = entropy
+        self._store = store
         self._on_bound = on_bound
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float
-    ) -> Reply:
+    ) -> Reply | Later:
         """Answer a REGISTER; ``account_id`` is who proved to have sent it, None without digest."""
         entry = self._locations.find(request.to_uri)  # Steps 1 and 5.
         if account_id is not None and account_id != entry.account_id:  # Step 4.
@@ -50,13 +60,24 @@ class Registrar:
         binding = self._unchanged(entry, request, source)
         if binding is not None:
             self._refresh(binding, request, now)
-        elif rules.asks_to_clear(request):  # Step 6.
-            for old in list(entry.bindings):
-                if _is_newer(old, request, source, now):
-                    self._locations.detach(entry, old)
+            return Reply(200, headers=self._listed(entry, now))
+        if rules.asks_to_clear(request):  # Step 6.
+            changes = Changes([], [b for b in entry.bindings if _is_newer(b, request, source, now)])
+            for old in changes.drop:
+                self._locations.detach(entry, old)
         else:
-            self._update(entry, request, source, now)  # Step 7.
+            changes = self._update(entry, request, source, now)  # Step 7.
+        if changes.put or changes.drop:
+            return Later(self._commit(entry, changes, now))
         return Reply(200, headers=self._listed(entry, now))  # Step 8.
+
+    async def _commit(self, entry: AorEntry, changes: "Changes", now: float) -> Reply:
+        """Answer once the change cannot be lost any more (D37)."""
+        await self._store.commit(put=changes.put, drop=changes.drop, now=now)
+        for binding in changes.put:
+            for told in self._on_bound:
+                told(entry, binding)
+        return Reply(200, headers=self._listed(entry, now))
 
     def _unchanged(self, entry: AorEntry, request: Message, source: Flow) -> Binding | None:
         """Find the binding that this REGISTER merely refreshes: the usual case, made cheap."""
@@ -82,6 +103,7 @@ class Registrar:
         wished = rules.expires_of(request)
         binding.cseq = request.cseq
         self._prolong(binding, self._settings.expires_s if wished is None else wished, now)
+        self._store.write_behind(binding, now)
 
     def _prolong(self, binding: Binding, wished_s: int, now: float) -> None:
         granted = rules.grant(wished_s, self._settings, fraction=self._entropy.fraction())
@@ -89,8 +111,9 @@ class Registrar:
         binding.updated = now
         binding.is_silent = False
 
-    def _update(self, entry: AorEntry, request: Message, source: Flow, now: float) -> None:
+    def _update(self, entry: AorEntry, request: Message, source: Flow, now: float) -> "Changes":
         """Add, change and remove bindings: all of them or, on a fault, none (§10.3 step 7)."""
+        changes = Changes([], [])
         self._locations.drop_expired(entry, now)
         wishes = rules.wishes(request, self._settings)
         pairs = [(wish, self._matching(entry, wish)) for wish in wishes]
@@ -103,7 +126,10 @@ class Registrar:
             for old in olds:
                 self._locations.detach(entry, old)
             if wish.expires_s:
-                self._bind(entry, wish, request, source, now)
+                changes.drop.extend(self._make_room(entry))
+                changes.put.append(self._bind(entry, wish, request, source, now))
+            changes.drop.extend(b for b in olds if not wish.expires_s or b.key != wish.key)
+        return changes
 
     def _matching(self, entry: AorEntry, wish: Wish) -> list[Binding]:
         """Return the bindings that a contact replaces: its device's (D5), or an equal URI's."""
@@ -120,29 +146,34 @@ class Registrar:
         if self._locations.is_own_address(host, wish.parsed.port or 5060):
             raise Refusal(403, f"Contact Is This Server: {wish.parsed}")
 
+    def _make_room(self, entry: AorEntry) -> list[Binding]:
+        """Let the longest unheard contacts go when there are too many (D5)."""
+        over = len(entry.bindings) + 1 - self._settings.bindings_per_aor_max
+        gone = sorted(entry.bindings, key=lambda binding: binding.updated)[: max(0, over)]
+        for binding in gone:
+            self._locations.detach(entry, binding)
+        return gone
+
     def _bind(
         self, entry: AorEntry, wish: Wish, request: Message, source: Flow, now: float
-    ) -> None:
-        if len(entry.bindings) >= self._settings.bindings_per_aor_max:
-            oldest = min(entry.bindings, key=lambda binding: binding.updated)
-            self._locations.detach(entry, oldest)
-        binding = Binding(
-            value=wish.value,
-            uri=wish.uri,
-            flow=self._routes.flow_to(wish.parsed, source),
-            expires=now,
-            call_id=request.call_id,
-            cseq=request.cseq,
-            updated=now,
-            instance=wish.instance,
-            methods=wish.methods,
-            params=wish.params,
-            q=wish.q,
-        )
+    ) -> Binding:
+        flow = self._routes.flow_to(wish.parsed, source)
+        binding = _binding(entry, wish, flow, request.call_id, request.cseq, now)
         self._prolong(binding, wish.expires_s, now)
         self._locations.attach(entry, binding)
-        for told in self._on_bound:
-            told(entry, binding)
+        return binding
+
+    def restore(self, kept: KeptBinding, flow: Flow, *, left_s: float, now: float) -> None:
+        """Take back a binding that was kept over a restart and has ``left_s`` seconds to go.
+
+        Raises:
+            Error: the AoR or the contact is not one of ours any more.
+        """
+        entry = self._locations.find(kept.aor.encode())
+        wish = rules.wish(kept.contact, None, self._settings)
+        binding = _binding(entry, wish, flow, kept.call_id, kept.cseq, now)
+        binding.expires = binding.kept_until = now + left_s
+        self._locations.attach(entry, binding)
 
     def _listed(self, entry: AorEntry, now: float) -> tuple[bytes, ...]:
         return tuple(
@@ -150,6 +181,25 @@ class Registrar:
             for b in entry.bindings
             if b.expires > now
         )
+
+
+def _binding(
+    entry: AorEntry, wish: Wish, flow: Flow, call_id: bytes, cseq: int, now: float
+) -> Binding:
+    return Binding(
+        aor=str(entry.aor),
+        value=wish.value,
+        uri=wish.uri,
+        flow=flow,
+        expires=now,
+        call_id=call_id,
+        cseq=cseq,
+        updated=now,
+        instance=wish.instance,
+        methods=wish.methods,
+        params=wish.params,
+        q=wish.q,
+    )
 
 
 def _is_newer(old: Binding, request: Message, source: Flow, now: float) -> bool:

@@ -1,0 +1,5 @@
+"""``python -m sipgram``."""
+
+from sipgram.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The HTTP toolkit; routes live with their feature."""

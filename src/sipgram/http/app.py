@@ -1,0 +1,77 @@
+"""HTTP beside SIP: uvicorn inside the server's own loop, which keeps the signals to itself."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from sipgram.errors import SettingsError
+
+Problems = Callable[[], list[str]]
+"""Returns what keeps the node from its work, one phrase each; empty when all is well."""
+
+
+def build(*, registry: CollectorRegistry, problems: Problems, version: str) -> FastAPI:
+    """Return the application with the routes that operators watch."""
+    app = FastAPI(title="sipgram", version=version, docs_url=None, redoc_url=None)
+
+    @app.get("/healthz", summary="Is the process alive")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", summary="Can it take requests now")
+    async def readyz(response: Response) -> dict[str, object]:
+        found = problems()
+        response.status_code = 503 if found else 200
+        return {"status": "not ready" if found else "ready", "problems": found}
+
+    @app.get("/metrics", summary="Figures for Prometheus")
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+class HttpServer:
+    """One HTTP listener."""
+
+    def __init__(self, app: FastAPI) -> None:
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+        self._server = _QuietServer(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Bind and serve; return the address with the port that 0 became.
+
+        Raises:
+            SettingsError: the address cannot be bound.
+        """
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+        except OSError as error:
+            sock.close()
+            raise SettingsError(f"cannot serve HTTP on {host}:{port}: {error.strerror}") from error
+        bound = sock.getsockname()[:2]
+        self._task = asyncio.create_task(self._server.serve(sockets=[sock]))
+        return bound[0], bound[1]
+
+    async def close(self) -> None:
+        """Stop serving; requests in progress get a moment."""
+        if self._task is not None:
+            self._server.should_exit = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._task, timeout=2.0)
+
+
+class _QuietServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave SIGTERM and SIGINT to the server's own life cycle."""
+        yield

@@ -1,0 +1,180 @@
+"""The whole server, built and wired in one place."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from sipgram.db.engine import database_url, open_engine, secret_of, sqlite_path
+from sipgram.db.migrations import upgrade
+from sipgram.db.statements import known_statements
+from sipgram.db.writer import Writer
+from sipgram.errors import Error
+from sipgram.identity import Entropy, NodeId, SystemEntropy
+from sipgram.net.endpoint import Address, Endpoint
+from sipgram.server.admission import Gate, Peers
+from sipgram.server.dispatch import Dispatcher
+from sipgram.services.auth.service import Authenticator
+from sipgram.services.auth.sql import AccountRows
+from sipgram.services.auth.table import AccountTable
+from sipgram.services.messaging.service import Messaging
+from sipgram.services.registrar.location import Accounts, Locations, OpenAccounts
+from sipgram.services.registrar.service import Registrar
+from sipgram.services.registrar.sql import BindingRows
+from sipgram.settings import Settings
+from sipgram.sip.branch import Brancher
+from sipgram.sip.message.nonce import NonceMint
+from sipgram.sip.message.uri import Aor, SipUri
+from sipgram.sip.proxy import ForkTimes, Proxy
+from sipgram.sip.sink import Flow
+from sipgram.sip.timers import Timers
+
+log = structlog.get_logger("sipgram.server")
+
+
+class AccountsByAor:
+    """The account table as the registrar asks it."""
+
+    def __init__(self, table: AccountTable) -> None:
+        self._table = table
+
+    def account_id_of(self, aor: Aor) -> int | None:
+        account = self._table.account_of(aor.user, aor.domain)
+        return None if account is None else account.id
+
+
+class ContactRoutes:
+    """Chooses the flow of a binding (D27)."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def flow_to(self, contact: SipUri, source: Flow) -> Flow:
+        if source.is_reliable:
+            return source
+        host = contact.host.strip(b"[]")
+        port = contact.port or 5060
+        if host != source.host or port == source.port:
+            return source
+        return self._endpoint.udp_flow(host.decode("ascii"), port) or source
+
+
+@dataclass(slots=True)
+class Server:
+    """The running parts that others look at."""
+
+    settings: Settings
+    endpoint: Endpoint
+    dispatcher: Dispatcher
+    locations: Locations
+    accounts: AccountTable | None
+    gate: Gate | None
+    engine: AsyncEngine
+    writer: Writer
+    listeners: tuple[Address, ...] = ()
+
+    async def close(self) -> None:
+        """Close sockets, then the database."""
+        await self.endpoint.close()
+        await self.writer.__aexit__(None, None, None)
+        await self.engine.dispose()
+
+
+async def build(
+    settings: Settings, *, timers: Timers | None = None, entropy: Entropy | None = None
+) -> Server:
+    """Build the server and open its listeners.
+
+    Raises:
+        SettingsError: a setting cannot be used, or the database is not ours.
+        OSError: a listener's address cannot be bound.
+    """
+    entropy = entropy or SystemEntropy()
+    loop = asyncio.get_running_loop()
+    own_addresses: set[tuple[str, int]] = set()
+    url = settings.server.database or database_url(Path(settings.server.data))
+    engine = open_engine(url)
+    await upgrade(engine)
+    secret = await secret_of(engine, entropy)
+    accounts = None
+    if settings.auth.mode == "digest":
+        accounts = AccountTable(AccountRows(engine), algorithms=settings.auth.algorithms)
+        await accounts.load()
+    writer = Writer(sqlite_path(url), statements=known_statements())
+    await writer.__aenter__()
+    known: Accounts = OpenAccounts() if accounts is None else AccountsByAor(accounts)
+    locations = Locations(
+        settings.server.domains,
+        accounts=known,
+        bindings_max=settings.registrar.bindings_max,
+        own_addresses=own_addresses,
+    )
+    brancher = Brancher(secret, node=NodeId(settings.server.node))
+    gate = None
+    if accounts is not None:
+        gate = Gate(
+            Authenticator(
+                accounts,
+                mint=NonceMint(
+                    secret,
+                    node=NodeId(settings.server.node),
+                    process=entropy.secret()[:4],
+                    lifetime_s=settings.auth.nonce_s,
+                ),
+                decoy=entropy.secret(),
+                algorithms=settings.auth.algorithms,
+            ),
+            accounts=accounts,
+            locations=locations,
+            peers=Peers(settings.auth.trust),
+        )
+    messaging = Messaging(locations.find, settings=settings.messaging)
+    routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
+    dispatcher = Dispatcher(
+        locations=locations, gate=gate, brancher=brancher, routes=routes, clock=loop.time
+    )
+    endpoint = Endpoint(dispatcher, timers=timers, limits=settings.transport, loop=loop)
+    rows = BindingRows(engine, writer, wall=time.time)
+    registrar = routes[b"REGISTER"] = Registrar(
+        locations,
+        routes=ContactRoutes(endpoint),
+        settings=settings.registrar,
+        entropy=entropy,
+        store=rows,
+    )
+    times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
+    dispatcher.attach(endpoint.table, Proxy(endpoint.table, brancher, times=times, user=locations))
+    server = Server(settings, endpoint, dispatcher, locations, accounts, gate, engine, writer)
+    try:
+        listeners = [await endpoint.listen(Address.parse(text)) for text in settings.server.listen]
+    except OSError:
+        await server.close()
+        raise
+    server.listeners = tuple(listeners)
+    own_addresses.update(endpoint.own_addresses())
+    restored = await _restore(registrar, rows, endpoint, loop.time())
+    if restored:
+        log.info("bindings restored", count=restored)
+    return server
+
+
+async def _restore(registrar: Registrar, rows: BindingRows, endpoint: Endpoint, now: float) -> int:
+    """Take back the bindings of UDP phones; connections ended with the process that had them."""
+    restored = 0
+    async for kept in rows.load():
+        if not kept.flow.startswith("udp:"):
+            continue
+        address = Address.parse(kept.flow)
+        flow = endpoint.udp_flow(address.host, address.port)
+        if flow is None:
+            continue
+        try:
+            registrar.restore(kept, flow, left_s=kept.expires_utc - time.time(), now=now)
+        except Error as error:
+            log.info("binding not restored", aor=kept.aor, reason=str(error))
+        else:
+            restored += 1
+    return restored

@@ -1,0 +1,157 @@
+"""The server's life: start, say what listens, work, drain on SIGTERM, end."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Histogram
+
+from sipgram.errors import SettingsError, Unavailable
+from sipgram.http.app import HttpServer
+from sipgram.http.app import build as build_http
+from sipgram.server import demo
+from sipgram.server.app import Server, build
+from sipgram.server.metrics import registry_of
+from sipgram.settings import Settings
+
+log = structlog.get_logger("sipgram.server")
+
+LAG_PROBE_S = 0.02
+SWEEP_EVERY_S = 1.0
+SWEEP_AORS = 500
+"""AoRs looked through for expired bindings in one turn; well under 5 ms."""
+ACCOUNTS_EVERY_S = 0.5
+DRAIN_LOOK_S = 0.02
+GC_THRESHOLD = 200_000
+"""Generation 0 rarely fills: nothing on the hot path makes reference cycles."""
+
+
+async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; ``say`` gets each line for standard output.
+
+    Raises:
+        SettingsError: something of the settings cannot be used.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        if with_demo:
+            await demo.add_accounts(settings)
+        try:
+            server = await build(settings)
+        except OSError as error:
+            raise SettingsError(f"cannot listen: {error.strerror or error}") from error
+        stack.push_async_callback(server.close)
+        for address in server.listeners:
+            say(f"listening {address.transport} {_shown(address.host, address.port)}")
+        registry, lag = registry_of(server)
+        if settings.server.http != "none":
+            await _serve_http(server, registry, stack, say)
+        tasks = await stack.enter_async_context(_Background())
+        tasks.start(_probe_lag(loop, lag))
+        tasks.start(_sweep(server, loop))
+        if server.accounts is not None:
+            tasks.start(_follow_accounts(server))
+        if with_demo:
+            tasks.start(demo.echo(settings, server.listeners))
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 50, 1000)
+        say("ready")
+        if with_demo:
+            say(demo.instructions(settings, server.listeners))
+        await stop.wait()
+        await _drain(server, settings.server.drain_s)
+
+
+async def _serve_http(
+    server: Server, registry: CollectorRegistry, stack: AsyncExitStack, say: Callable[[str], None]
+) -> None:
+    host, _, port = server.settings.server.http.rpartition(":")
+    if not port.isdigit() or not host:
+        raise SettingsError(
+            f"setting server.http is not HOST:PORT: {server.settings.server.http!r}"
+        )
+
+    def problems() -> list[str]:
+        return ["draining"] if server.dispatcher.is_draining else []
+
+    app = build_http(registry=registry, problems=problems, version=version("sipgram"))
+    http = HttpServer(app)
+    bound = await http.start(host.strip("[]"), int(port))
+    stack.push_async_callback(http.close)
+    say(f"listening http {_shown(*bound)}")
+
+
+async def _drain(server: Server, drain_s: float) -> None:
+    """Take nothing new and let what is open end (DESIGN §4: exit 0 within 10 s)."""
+    server.dispatcher.is_draining = True
+    for _ in range(round(drain_s / DRAIN_LOOK_S)):
+        if not server.endpoint.table.open_count:
+            break
+        await asyncio.sleep(DRAIN_LOOK_S)
+    log.info("drained", open=server.endpoint.table.open_count)
+
+
+async def _probe_lag(loop: asyncio.AbstractEventLoop, lag: Histogram) -> None:
+    while True:
+        due = loop.time() + LAG_PROBE_S
+        await asyncio.sleep(LAG_PROBE_S)
+        lag.observe(max(0.0, loop.time() - due))
+
+
+async def _sweep(server: Server, loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_EVERY_S)
+        server.locations.sweep(loop.time(), at_most=SWEEP_AORS)
+
+
+async def _follow_accounts(server: Server) -> None:
+    assert server.accounts is not None
+    assert server.gate is not None
+    while True:
+        await asyncio.sleep(ACCOUNTS_EVERY_S)
+        try:
+            changed = await server.accounts.refresh()
+        except (Unavailable, SettingsError) as error:
+            log.warning("accounts not refreshed", reason=str(error))
+            continue
+        if changed:
+            server.gate.forget()
+            server.locations.forget_accounts()
+
+
+class _Background:
+    """Tasks that run as long as the server; one that fails is logged, the others go on."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(_log_failure)
+        self._tasks.append(task)
+
+    async def __aenter__(self) -> "_Background":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("background task failed", task=task.get_name(), exc_info=error)
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,45 @@
+"""What the registrar asks of durable storage (DELIVERY.md D37)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sipgram.services.registrar.location import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBinding:
+    """One binding as it was kept."""
+
+    aor: str
+    contact: bytes
+    "The Contact value as the phone wrote it."
+    call_id: bytes
+    cseq: int
+    flow: str
+    "udp:HOST:PORT or tcp:HOST:PORT."
+    expires_utc: float
+
+
+class BindingStore(Protocol):
+    """Keeps bindings over a restart."""
+
+    async def commit(self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float) -> None:
+        """Write new and changed bindings and remove ended ones; return when they are safe.
+
+        Raises:
+            Unavailable: they could not be written.
+        """
+
+    def write_behind(self, binding: Binding, now: float) -> None:
+        """Note a refresh, some time; the phone's 200 does not wait for it."""
+
+
+class NoBindingStore:
+    """For servers whose bindings may end with them, as in tests."""
+
+    async def commit(self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float) -> None:
+        return None
+
+    def write_behind(self, binding: Binding, now: float) -> None:
+        return None
