@@ -10,7 +10,8 @@ from pathlib import Path
 
 import structlog
 
-from sipgram.client import Client, NoAnswer, Rejected
+from sipgram.client.client import Client
+from sipgram.client.messages import Message, NoAnswer, Rejected
 from sipgram.db.engine import database_url, open_engine
 from sipgram.db.migrations import upgrade
 from sipgram.errors import SettingsError
@@ -87,9 +88,10 @@ Write to bob as alice:
 
     {command} send {_aor("bob", settings)} 'Hello Bob' {alice}
 
-Write to echo and see what comes back:
+Write to echo as alice, and see what comes back:
 
-    {command} send {_aor("echo", settings)} 'Hello echo' {alice} --wait-reply
+    {command} listen {alice} --count 1 &
+    {command} send {_aor("echo", settings)} 'Hello echo' {alice}
 
 A softphone: account alice@{domain}, its password in {_file(settings)},
 outbound proxy {server.host}:{server.port}, transport UDP or TCP.
@@ -107,9 +109,9 @@ async def echo(settings: Settings, listeners: tuple[Address, ...]) -> None:
     loop = asyncio.get_running_loop()
     async with account as me:
         async for event in me.events():
-            sender, text = getattr(event, "sender", None), getattr(event, "text", None)
-            if not sender or not text:
+            if not isinstance(event, Message) or not event.text:
                 continue
+            sender, text = event.sender, event.text
             now = loop.time()
             if now - last.pop(sender, -ECHO_EVERY_S) < ECHO_EVERY_S:
                 last[sender] = now

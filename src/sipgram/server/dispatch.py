@@ -15,16 +15,18 @@ from sipgram.server.routes import ALLOW, CAPABILITIES, METHODS
 from sipgram.services.answers import Answer, Forward, Reply
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
+from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
 from sipgram.sip.message.uri import SipUri
-from sipgram.sip.proxy import Proxy
+from sipgram.sip.proxy import Fork, Proxy
 from sipgram.sip.sink import Flow
 from sipgram.sip.transaction.server_request import ServerRequestTransaction
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.server")
 
+OVERLOADED: Final = Reply(503, "Service Unavailable: draining or overloaded", (b"Retry-After: 5",))
 LATER_MAX: Final = 20_000
 """Requests that wait for something at one time; beyond that the node is overloaded."""
 
@@ -75,21 +77,19 @@ class Dispatcher:
         method = request.method
         self.requests[method if method in self.requests else b"other"] += 1
         try:
-            answer = self._decide(request, flow, now)
+            answer = self._decide(request, method, flow, now)
         except Exception as error:
             answer = self._excuse(error, request)
-        if answer is None:
-            return
         if isinstance(answer, Forward):
             server = self._table.open_server(request, flow, now)
-            self._forward(answer, request, flow, server, now)
+            Fork(request, server, self._proxy).start(answer.targets, flow, answer.cuts, now)
         elif isinstance(answer, Reply):
             self._reply(answer, request, flow, now)
-        elif len(self._tasks) >= LATER_MAX:
-            answer.work.close()
-            self._reply(_overloaded(), request, flow, now)
-        else:
+        elif answer is not None and len(self._tasks) < LATER_MAX:
             self._wait(answer.work, request, flow, self._table.open_server(request, flow, now))
+        elif answer is not None:
+            answer.work.close()
+            self._reply(OVERLOADED, request, flow, now)
 
     def on_stray(self, response: Message, flow: Flow, now: float) -> None:
         """Drop a response that no transaction waits for (RFC 6026 §8.9)."""
@@ -97,20 +97,11 @@ class Dispatcher:
 
     # ---- deciding --------------------------------------------------------------------------
 
-    def _decide(self, request: Message, flow: Flow, now: float) -> Answer | None:
-        method = request.method
-        if method == b"ACK":
-            return None  # Of an answer that we gave statelessly (D3).
-        if request.faults:
-            raise PeerError("; ".join(request.faults), status=request.fault_status)
-        if self.is_draining or self._table.is_full:
-            return _overloaded()
-        if method == b"CANCEL":
-            return self._cancel(request)
-        check_routing(request)
+    def _decide(self, request: Message, method: bytes, flow: Flow, now: float) -> Answer | None:
         service = self._routes.get(method)
-        if service is None:
-            return Reply(405, f"Method Not Allowed: {method.decode()}", (ALLOW,))
+        if service is None or request.faults or self.is_draining or self._table.is_full:
+            return self._decide_without_service(request)
+        check_routing(request)
         if method == b"OPTIONS" and self._is_server(request.uri):
             check_for_us(request)
             return CAPABILITIES
@@ -120,9 +111,23 @@ class Dispatcher:
         if method == b"REGISTER":
             check_for_us(request)
         answer = service.handle(request, flow, account_id, now)
-        if isinstance(answer, Forward) and (gate is not None or routes):
+        if (gate is not None or routes) and isinstance(answer, Forward):
             return Forward(answer.targets, self._cuts(request, account_id, routes))
         return answer
+
+    def _decide_without_service(self, request: Message) -> Reply | None:
+        """Answer what no service should see."""
+        method = request.method
+        if method == b"ACK":
+            return None  # Of an answer that we gave statelessly (D3).
+        if request.faults:
+            raise PeerError("; ".join(request.faults), status=request.fault_status)
+        if self.is_draining or self._table.is_full:
+            return OVERLOADED
+        if method == b"CANCEL":
+            return self._cancel(request)
+        check_routing(request)
+        return Reply(405, f"Method Not Allowed: {shown(method)}", (ALLOW,))
 
     def _cuts(
         self, request: Message, account_id: int | None, routes: tuple[Cut, ...]
@@ -172,16 +177,6 @@ class Dispatcher:
             body=reply.body,
         )
 
-    def _forward(
-        self,
-        answer: Forward,
-        request: Message,
-        flow: Flow,
-        server: ServerRequestTransaction,
-        now: float,
-    ) -> None:
-        self._proxy.forward(request, flow, answer.targets, server=server, cuts=answer.cuts, now=now)
-
     def _wait(
         self,
         work: Coroutine[Any, Any, Reply | Forward],
@@ -196,7 +191,7 @@ class Dispatcher:
                 answer = self._excuse(error, request)
             now = self._clock()
             if isinstance(answer, Forward):
-                self._forward(answer, request, flow, server, now)
+                Fork(request, server, self._proxy).start(answer.targets, flow, answer.cuts, now)
             else:
                 server.respond(self._built(answer, request, flow), now)
 
@@ -218,7 +213,3 @@ class Dispatcher:
             case _:
                 log.error("request failed", call_id=request.call_id, exc_info=error)
                 return Reply(500)
-
-
-def _overloaded() -> Reply:
-    return Reply(503, "Service Unavailable: draining or overloaded", (b"Retry-After: 5",))

@@ -1,15 +1,13 @@
 """What a service says to a request; ``server/dispatch.py`` turns it into transactions."""
 
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sipgram.sip.message.message import Cut
 from sipgram.sip.proxy import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """Answer the request ourselves; ``headers`` are whole lines without CRLF."""
 
     status: int
@@ -18,8 +16,7 @@ class Reply:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(NamedTuple):
     """Send the request to every target and pass the best answer on."""
 
     targets: Sequence[Target]
@@ -27,8 +24,7 @@ class Forward:
     "Header lines to leave out, besides those that every proxy changes."
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(NamedTuple):
     """Something must be waited for; the coroutine returns the answer."""
 
     work: Coroutine[Any, Any, "Reply | Forward"]

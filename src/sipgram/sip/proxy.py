@@ -25,6 +25,8 @@ class Target(Protocol):
     """One contact to try."""
 
     uri: bytes
+    name: bytes
+    "Tells contacts apart that have the same URI, as phones behind two NATs may."
     flow: Flow
     is_silent: bool
     "It left an earlier request unanswered: tried, but not waited for (D9)."
@@ -58,19 +60,6 @@ class Proxy:
         self.times = times
         self.user = user
 
-    def forward(
-        self,
-        request: Message,
-        source: Flow,
-        targets: Sequence[Target],
-        *,
-        server: ServerRequestTransaction,
-        cuts: Sequence[Cut] = (),
-        now: float,
-    ) -> None:
-        """Send a request that came in on ``source`` to every target at once (§16.6)."""
-        Fork(request, server, self).start(targets, source=source, cuts=cuts, now=now)
-
 
 class Fork:
     """One request on its way to several targets; the sender gets one final response.
@@ -86,17 +75,18 @@ class Fork:
         self._request = request
         self._server = server
         self._proxy = proxy
-        self._open: dict[bytes, Target] = {}
+        self._open: dict[bytes, Target]
         self._best = b""
         self._rank = _NONE
 
     def start(
-        self, targets: Sequence[Target], *, source: Flow, cuts: Sequence[Cut], now: float
+        self, targets: Sequence[Target], source: Flow, cuts: Sequence[Cut], now: float
     ) -> None:
-        """Send the request out."""
+        """Send the request, which came in on ``source``, to every target at once (§16.6)."""
         request, proxy = self._request, self._proxy
-        branches = [(proxy.brancher.live(request, target.uri), target) for target in targets]
-        self._open.update(branches)
+        live = proxy.brancher.live
+        branches = [(live(request, target.name), target) for target in targets]
+        self._open = dict(branches)  # All of them before the first is sent: a send may fail.
         for branch, target in branches:
             flow = target.flow
             top = flow.via_line + branch + b"\r\n"
@@ -104,10 +94,13 @@ class Fork:
             proxy.table.start_client(
                 data, branch=branch, method=request.method, flow=flow, user=self, now=now
             )
+        if not targets:
+            self._settle(now)
 
     def on_waiting(self, now: float) -> None:
         """T1 went by without an answer: from here on the sender's patience counts."""
         if self.due == NEVER and self._server.is_open:
+            self._server.expect(now)
             table = self._proxy.table
             left = self._proxy.times.answer_s - table.timers.t1
             table.wake(self, max(left, table.timers.t1), now)
@@ -133,6 +126,7 @@ class Fork:
         target = self._open.pop(transaction.branch)
         target.is_silent = True
         self._proxy.user.on_outcome(target, self._request.method, 0)
+        self._note_away()
         self._settle(now)
 
     def fire(self, now: float) -> None:
@@ -142,6 +136,7 @@ class Fork:
         if self._rank > _TAKEN:
             for target in self._open.values():
                 target.is_silent = True
+            self._note_away()
         self._answer(now)
 
     def _settle(self, now: float) -> None:
@@ -153,7 +148,7 @@ class Fork:
         elif self._rank == _TAKEN:
             if all(target.is_silent for target in self._open.values()):
                 self._answer(now)
-            else:
+            elif self.due > now + self._proxy.times.fork_s:
                 self._proxy.table.wake(self, self._proxy.times.fork_s, now)
 
     def _consider(self, status: int, response: Message) -> None:
@@ -171,6 +166,11 @@ class Fork:
         if rank < self._rank:
             self._rank = rank
             self._best = b"" if rank == _AWAY else response.relayed()
+
+    def _note_away(self) -> None:
+        """A target that gave no answer may yet take a copy later, like one that said 480."""
+        if self._rank > _AWAY:
+            self._rank, self._best = _AWAY, b""
 
     def _answer(self, now: float) -> None:
         response = self._best

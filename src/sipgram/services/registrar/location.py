@@ -29,6 +29,7 @@ class Binding:
         "is_silent",
         "kept_until",
         "methods",
+        "name",
         "params",
         "q",
         "refuses",
@@ -57,6 +58,7 @@ class Binding:
         self.value = value  # The Contact value as it came: an equal one is a plain refresh.
         self.uri = uri
         self.flow = flow
+        self.name = b"%b %b %d" % (uri, flow.host, flow.port)
         self.expires = expires
         self.call_id = call_id
         self.cseq = cseq

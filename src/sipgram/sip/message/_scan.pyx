@@ -14,43 +14,13 @@ from sipgram.sip.message.headers import KINDS
 from sipgram.sip.message.scan import BRANCH_COOKIE, HEADER_BYTES_MAX
 from sipgram.sip.message.scan import scan as scan_plain
 
-cdef enum:
-    LINES_MAX = 64
-    PARAMS_MAX = 16
-    EDITS_MAX = 16
-    KINDS_MAX = 64
-    NAME_MAX = 24
-    METHODS_MAX = 16
-    CR = 13
-    LF = 10
-    SPACE = 32
-    TAB = 9
-    QUOTE = 34
-    LESS = 60
-    GREATER = 62
-    COLON = 58
-    SEMICOLON = 59
-    EQUALS = 61
+include "_scan_tables.pxi"
 
-cdef enum:
-    IS_TOKEN = 1
-    IS_URI = 2
-    IS_HOST = 4
-    IS_PARAM_NAME = 8
-    IS_PARAM_VALUE = 16
-    IS_DISPLAY = 32
-    IS_DIGIT = 64
-    IS_V6 = 128
 
-cdef struct Kind:
-    const char* name
+cdef struct Span:
+    int at
     int length
-    int is_single
-    int next
 
-cdef struct Method:
-    const char* text
-    int length
 
 cdef struct Edit:
     Py_ssize_t start
@@ -58,73 +28,11 @@ cdef struct Edit:
     const char* text
     Py_ssize_t length
 
-cdef unsigned char CLASS[256]
-cdef Kind KIND[KINDS_MAX]
-cdef unsigned char FIRST_KIND[NAME_MAX][32]
-cdef Method METHOD[METHODS_MAX]
-cdef int methods_count = 0
 
-# The bytes that the tables point into stay alive through these.
-cdef tuple METHODS = (
-    b"MESSAGE", b"REGISTER", b"SUBSCRIBE", b"NOTIFY", b"PUBLISH", b"OPTIONS", b"INVITE", b"ACK",
-    b"BYE", b"CANCEL", b"PRACK", b"UPDATE", b"INFO", b"REFER",
-)
-cdef list names = []
-cdef dict NUMBERS = {}
-
-cdef int VIA, MAX_FORWARDS, FROM, TO, CALL_ID, CSEQ, CONTENT_LENGTH, TIMESTAMP
-cdef bytes COOKIE = BRANCH_COOKIE
-cdef Py_ssize_t HEAD_MAX = min(HEADER_BYTES_MAX, 60_000)
-
-
-cdef void mark(bytes octets, int bit):
-    cdef unsigned char octet
-    for octet in octets:
-        CLASS[octet] |= bit
-
-
-cdef build_tables():
-    """Fill the tables from those of the plain twin: numbers of headers start at 1."""
-    global methods_count, VIA, MAX_FORWARDS, FROM, TO, CALL_ID, CSEQ, CONTENT_LENGTH, TIMESTAMP
-    cdef int number, column
-    cdef bytes name
-    lower = b"abcdefghijklmnopqrstuvwxyz"
-    digits = b"0123456789"
-    alnum = lower + lower.upper() + digits
-    mark(alnum + b"-.!%*_+`'~", IS_TOKEN | IS_PARAM_VALUE)
-    mark(lower + digits + b"-", IS_PARAM_NAME)
-    mark(lower + digits + b"-.", IS_HOST)
-    mark(b"abcdef" + digits + b":.", IS_V6)
-    mark(alnum + b"-.", IS_DISPLAY)
-    mark(digits, IS_DIGIT)
-    mark(bytes(set(range(33, 256)) - set(b'<>"\x7f')), IS_URI)
-    for number, kind in enumerate(KINDS, 1):
-        name = kind.name.lower()
-        names.append(name)
-        NUMBERS[name] = number
-        column = name[0] & 31
-        KIND[number].name = PyBytes_AS_STRING(name)
-        KIND[number].length = <int> PyBytes_GET_SIZE(name)
-        KIND[number].is_single = kind.is_single
-        KIND[number].next = FIRST_KIND[KIND[number].length][column]
-        FIRST_KIND[KIND[number].length][column] = number
-    for name in METHODS:
-        METHOD[methods_count].text = PyBytes_AS_STRING(name)
-        METHOD[methods_count].length = <int> PyBytes_GET_SIZE(name)
-        methods_count += 1
-    VIA, MAX_FORWARDS = NUMBERS[b"via"], NUMBERS[b"max-forwards"]
-    FROM, TO = NUMBERS[b"from"], NUMBERS[b"to"]
-    CALL_ID, CSEQ = NUMBERS[b"call-id"], NUMBERS[b"cseq"]
-    CONTENT_LENGTH, TIMESTAMP = NUMBERS[b"content-length"], NUMBERS[b"timestamp"]
-
-
-if len(KINDS) >= KINDS_MAX or max(len(kind.name) for kind in KINDS) >= NAME_MAX:
-    raise ImportError("headers.KINDS has outgrown the tables of the native scanner")
-build_tables()
-
-
-cdef struct Span:
-    int at
+cdef struct Stamp:
+    # What goes behind ";rport" and, after that, behind the whole top Via.
+    char text[HOST_MAX + 24]
+    int port_length
     int length
 
 
@@ -146,7 +54,7 @@ cdef class NativeMessage:
     cdef readonly int max_forwards
     cdef readonly int content_length
     cdef int body_at
-    cdef int lines_count
+    cdef int count
     cdef int via_line
     cdef int max_forwards_line
     cdef int rport_ends
@@ -159,9 +67,14 @@ cdef class NativeMessage:
     cdef Span from_tag_span
     cdef Span to_uri_span
     cdef Span to_tag_span
-    # Where each header line starts, and behind them where the last one ends.
+    # One bit for each kind of header that is there, bit 0 for all unknown ones.
+    cdef unsigned long long present
+    # Where each header line starts, and after the last one where that ends.
     cdef unsigned short starts[LINES_MAX + 1]
     cdef unsigned char kinds[LINES_MAX]
+
+    def __init__(self):
+        raise TypeError("NativeMessage comes from scan()")
 
     @property
     def uri(self):
@@ -169,11 +82,9 @@ cdef class NativeMessage:
 
     @property
     def reason(self):
-        # "SIP/2.0 200 " goes before it, and its CRLF before the first header line.
-        cdef int end = self.starts[0] - 2
-        if not self.status or end <= 12:
-            return b""
-        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.raw) + 12, end - 12)
+        # "SIP/2.0 200 " goes before it, CRLF behind it.
+        cdef Span span = Span(12, self.starts[0] - 14)
+        return self.part(span) if self.status and span.length > 0 else b""
 
     @property
     def branch(self):
@@ -205,19 +116,15 @@ cdef class NativeMessage:
 
     @property
     def body(self):
-        cdef const char* text = PyBytes_AS_STRING(self.raw)
-        return PyBytes_FromStringAndSize(
-            text + self.body_at, PyBytes_GET_SIZE(self.raw) - self.body_at
-        )
+        cdef Span span = Span(self.body_at, <int> PyBytes_GET_SIZE(self.raw) - self.body_at)
+        return self.part(span)
 
     def has(self, bytes name not None):
         return self.line_of(name, 0) >= 0
 
     def value(self, bytes name not None):
         cdef int line = self.line_of(name, 0)
-        if line < 0:
-            return None
-        return self.part(self.value_span(line))
+        return self.part(self.value_span(line)) if line >= 0 else None
 
     def values(self, bytes name not None):
         cdef list found = []
@@ -238,41 +145,292 @@ cdef class NativeMessage:
     def forwarded(
         self, bytes uri not None, bytes top not None, bytes host not None, int port, cuts=()
     ):
-        cdef Edit edits[EDITS_MAX + 2]
+        cdef Edit edits[EDITS_MAX + 3]
+        cdef Stamp stamp
+        cdef char hops[32]
+        cdef int count = 0
+        cdef int via = self.via_line
+        cdef Py_ssize_t start, end
+        cdef bytes text
+        cdef list held
+        if self.status or self.make_stamp(&stamp, host, port) < 0:
+            return self.forwarded_plainly(uri, top, host, port, cuts)
+        start, end = self.rport_ends, self.starts[via + 1] - 2
+        if stamp.port_length and start < end:
+            count = add(edits, count, start, start, stamp.text, stamp.port_length)
+            count = add(
+                edits, count, end, end,
+                stamp.text + stamp.port_length, stamp.length - stamp.port_length,
+            )
+        elif stamp.length:
+            count = add(edits, count, end, end, stamp.text, stamp.length)
+        if self.max_forwards_line >= 0:
+            start, end = self.starts[self.max_forwards_line], self.starts[self.max_forwards_line + 1]
+            count = add(edits, count, start, end, hops, put_hops(hops, self.max_forwards - 1))
+        if cuts:
+            held = list(cuts)
+            if len(held) > EDITS_MAX:
+                return self.forwarded_plainly(uri, top, host, port, cuts)
+            for start, end, text in held:
+                if start < self.starts[via + 1] and end > self.starts[via]:
+                    return self.forwarded_plainly(uri, top, host, port, cuts)
+                count = add(edits, count, start, end, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+        result = self.spliced(uri, top, edits, count)
+        return self.forwarded_plainly(uri, top, host, port, cuts) if result is None else result
+
+    def relayed(self):
+        cdef const char* raw = PyBytes_AS_STRING(self.raw)
+        cdef Py_ssize_t start = self.starts[self.via_line]
+        cdef Py_ssize_t end = self.starts[self.via_line + 1]
+        cdef Py_ssize_t rest = PyBytes_GET_SIZE(self.raw) - end
+        cdef bytes result = PyBytes_FromStringAndSize(NULL, start + rest)
+        cdef char* out = PyBytes_AS_STRING(result)
+        memcpy(out, raw, start)
+        memcpy(out + start, raw + end, rest)
+        return result
+
+    def echoed(self, bytes to_tag not None, bytes host not None, int port):
+        cdef Stamp stamp
+        cdef const char* raw = PyBytes_AS_STRING(self.raw)
+        cdef bint tagged = PyBytes_GET_SIZE(to_tag) > 0 and not self.to_tag_span.length
+        cdef Py_ssize_t size = 0
+        cdef Span span
+        cdef int line, kind
+        cdef bytes result
+        cdef char* out
+        if self.status or self.make_stamp(&stamp, host, port) < 0:
+            return scan_plain(self.raw).echoed(to_tag, host, port)
+        size = stamp.length
+        for line in range(self.count):
+            kind = self.kinds[line]
+            if kind == TO and tagged:
+                # "To: ", ";tag=" and CRLF.
+                size += 11 + self.value_span(line).length + PyBytes_GET_SIZE(to_tag)
+            elif is_echoed(kind):
+                size += self.starts[line + 1] - self.starts[line]
+        result = PyBytes_FromStringAndSize(NULL, size)
+        out = PyBytes_AS_STRING(result)
+        for line in range(self.count):
+            kind = self.kinds[line]
+            if line == self.via_line:
+                out = self.put_stamped(out, &stamp)
+            elif kind == TO and tagged:
+                span = self.value_span(line)
+                out = put(out, b"To: ", 4)
+                out = put(out, raw + span.at, span.length)
+                out = put(out, b";tag=", 5)
+                out = put(out, PyBytes_AS_STRING(to_tag), PyBytes_GET_SIZE(to_tag))
+                out = put(out, b"\r\n", 2)
+            elif is_echoed(kind):
+                out = put(out, raw + self.starts[line], self.starts[line + 1] - self.starts[line])
+        return result
+
+    cdef forwarded_plainly(self, bytes uri, bytes top, bytes host, port, cuts):
+        """Do it as the plain twin does: for what is too odd to be spliced here."""
+        return scan_plain(self.raw).forwarded(uri, top, host, port, cuts)
+
+    cdef bytes spliced(self, bytes uri, bytes top, Edit* edits, int count):
+        """Return the request with the edits done; None when they overlap or lie outside."""
         cdef const char* raw = PyBytes_AS_STRING(self.raw)
         cdef Py_ssize_t raw_length = PyBytes_GET_SIZE(self.raw)
-        cdef char stamped[STAMP_MAX]
-        cdef char hops[32]
-        cdef Py_ssize_t stamped_length = 0
-        cdef Py_ssize_t size, at
-        cdef Py_ssize_t method_length = PyBytes_GET_SIZE(self.method)
-        cdef int count = 0
+        cdef Py_ssize_t at = self.starts[0]
+        cdef Py_ssize_t size = raw_length - at
         cdef int i
-        cdef bytes text, result
+        cdef bytes result
         cdef char* out
-        if (
-            self.status
-            or len(cuts) > EDITS_MAX
-            or PyBytes_GET_SIZE(host) > HOST_MAX
-            or not 0 <= port <= 65535
-        ):
-            return scan_plain(self.raw).forwarded(uri, top, host, port, cuts)
-        # Of the Via line only what changes is an edit: a port behind rport, and its end.
-        count = self.stamp_edits(edits, stamped, host, port)
-        if self.max_forwards_line >= 0:
-            edits[count].start = self.starts[self.max_forwards_line]
-            edits[count].end = self.starts[self.max_forwards_line + 1]
-            edits[count].text = hops
-            edits[count].length = put_hops(hops, self.max_forwards - 1)
-            count += 1
+        for i in range(count):
+            if not at <= edits[i].start <= edits[i].end <= raw_length:
+                return None
+            if i and edits[i].start == edits[i - 1].start:
+                return None  # Which goes first?
+            size += edits[i].length - (edits[i].end - edits[i].start)
+            at = edits[i].end
+        # Two spaces, SIP/2.0 and CRLF.
+        size += PyBytes_GET_SIZE(self.method) + PyBytes_GET_SIZE(uri) + 11 + PyBytes_GET_SIZE(top)
+        if self.max_forwards_line < 0:
+            size += 18
+        result = PyBytes_FromStringAndSize(NULL, size)
+        out = PyBytes_AS_STRING(result)
+        out = put(out, PyBytes_AS_STRING(self.method), PyBytes_GET_SIZE(self.method))
+        out = put(out, b" ", 1)
+        out = put(out, PyBytes_AS_STRING(uri), PyBytes_GET_SIZE(uri))
+        out = put(out, b" SIP/2.0\r\n", 10)
+        out = put(out, PyBytes_AS_STRING(top), PyBytes_GET_SIZE(top))
+        if self.max_forwards_line < 0:
+            out = put(out, b"Max-Forwards: 70\r\n", 18)
+        at = self.starts[0]
+        for i in range(count):
+            out = put(out, raw + at, edits[i].start - at)
+            out = put(out, edits[i].text, edits[i].length)
+            at = edits[i].end
+        put(out, raw + at, raw_length - at)
+        return result
+
+    cdef int make_stamp(self, Stamp* stamp, bytes host, int port) except -2:
+        """Prepare what ``via.stamp`` writes into the top Via; -1 when only it can tell."""
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(host)
+        cdef const char* sent = PyBytes_AS_STRING(self.raw) + self.host_span.at
+        cdef int sent_length = self.host_span.length
+        stamp.port_length = 0
+        stamp.length = 0
+        if length > HOST_MAX or not 0 <= port <= 65535:
+            return -1
+        if self.rport >= 0:
+            stamp.text[0] = EQUALS
+            stamp.port_length = 1 + put_number(stamp.text + 1, port)
         else:
-            top = top + b"Max-Forwards: 70\r\n"
-        for start, end, text in cuts:
-            if not self.starts[0] <= start <= end <= raw_length:
-                return scan_plain(self.raw).forwarded(uri, top, host, port, cuts)
-            edits[count].start = start
-            edits[count].end = end
-            edits[count].text = PyBytes_AS_STRING(text)
-            edits[count].length = PyBytes_GET_SIZE(text)
-            count += 1
-        return None
+            if sent[0] == 91:  # An IPv6 reference is compared without its brackets.
+                sent += 1
+                sent_length -= 2
+            if sent_length == length and memcmp(sent, PyBytes_AS_STRING(host), length) == 0:
+                return 0
+        memcpy(stamp.text + stamp.port_length, b";received=", 10)
+        memcpy(stamp.text + stamp.port_length + 10, PyBytes_AS_STRING(host), length)
+        stamp.length = stamp.port_length + 10 + <int> length
+        return 0
+
+    cdef char* put_stamped(self, char* out, Stamp* stamp) noexcept:
+        """Write the top Via line."""
+        cdef const char* raw = PyBytes_AS_STRING(self.raw)
+        cdef int at = self.starts[self.via_line]
+        cdef int end = self.starts[self.via_line + 1] - 2
+        if stamp.port_length:
+            out = put(out, raw + at, self.rport_ends - at)
+            out = put(out, stamp.text, stamp.port_length)
+            at = self.rport_ends
+        out = put(out, raw + at, end - at)
+        out = put(out, stamp.text + stamp.port_length, stamp.length - stamp.port_length)
+        return put(out, b"\r\n", 2)
+
+    cdef inline bytes part(self, Span span):
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.raw) + span.at, span.length)
+
+    cdef int line_of(self, bytes name, int line) except -2:
+        """Return the next line of a header from ``line`` on, -1 when there is none."""
+        cdef object known = NUMBERS.get(name)
+        cdef int number = 0 if known is None else known
+        if not (self.present >> number) & 1:
+            return -1
+        while line < self.count:
+            if self.kinds[line] == number and (number or self.is_named(line, name)):
+                return line
+            line += 1
+        return -1
+
+    cdef bint is_named(self, int line, bytes name) noexcept:
+        """Say whether a line of an unknown header has this lower-cased name."""
+        cdef const unsigned char* text = <const unsigned char*> PyBytes_AS_STRING(self.raw)
+        cdef const unsigned char* asked = <const unsigned char*> PyBytes_AS_STRING(name)
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(name)
+        cdef Py_ssize_t i
+        text += self.starts[line]
+        if length >= self.starts[line + 1] - self.starts[line] or text[length] != COLON:
+            return False
+        for i in range(length):
+            if asked[i] != (text[i] | 32 if 65 <= text[i] <= 90 else text[i]):
+                return False
+        return True
+
+    cdef Span value_span(self, int line) noexcept:
+        """Return where a line's value stands, without the blanks around it."""
+        cdef const char* raw = PyBytes_AS_STRING(self.raw)
+        cdef int at = self.starts[line]
+        cdef int end = self.starts[line + 1] - 2
+        cdef int kind = self.kinds[line]
+        if kind:
+            at += KIND[kind].length + 1
+        else:
+            at = <int> (<const char*> memchr(raw + at, COLON, end - at) - raw) + 1
+        while at < end and (raw[at] == SPACE or raw[at] == TAB):
+            at += 1
+        while end > at and (raw[end - 1] == SPACE or raw[end - 1] == TAB):
+            end -= 1
+        return Span(at, end - at)
+
+
+cdef inline char* put(char* out, const char* text, Py_ssize_t length) noexcept:
+    memcpy(out, text, length)
+    return out + length
+
+
+cdef inline bint is_echoed(int kind) noexcept:
+    return (
+        kind == VIA or kind == FROM or kind == TO or kind == CALL_ID or kind == CSEQ
+        or kind == TIMESTAMP
+    )
+
+
+cdef int add(
+    Edit* edits, int count, Py_ssize_t start, Py_ssize_t end, const char* text, Py_ssize_t length
+) noexcept:
+    """Insert one edit by its start; return how many there are now."""
+    cdef int at = count
+    while at and edits[at - 1].start > start:
+        edits[at] = edits[at - 1]
+        at -= 1
+    edits[at] = Edit(start, end, text, length)
+    return count + 1
+
+
+cdef int put_number(char* out, int number) noexcept:
+    """Write a number from 0 to 65535; return its length."""
+    cdef int length = 1
+    cdef int left = number
+    cdef int i
+    while left >= 10:
+        left //= 10
+        length += 1
+    for i in range(length - 1, -1, -1):
+        out[i] = 48 + number % 10
+        number //= 10
+    return length
+
+
+cdef int put_hops(char* out, int hops) noexcept:
+    """Write the whole Max-Forwards line; the plain twin writes -1 for a request with 0, too."""
+    cdef int length = 14
+    memcpy(out, b"Max-Forwards: ", 14)
+    if hops < 0:
+        out[length] = 45
+        length += 1
+        hops = -hops
+    length += put_number(out + length, hops)
+    out[length] = CR
+    out[length + 1] = LF
+    return length + 2
+
+
+def scan(bytes data not None, *, bint bare_lf=False):
+    """Index one message, a whole datagram or what a stream's framing cut out; see ``scan.scan``."""
+    cdef NativeMessage message = NativeMessage.__new__(NativeMessage)
+    cdef Py_ssize_t size
+    cdef Span branch, sent_by
+    cdef bytes method
+    cdef const char* text
+    cdef char* out
+    message.raw = data
+    if not read(message, <const unsigned char*> PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)):
+        return scan_plain(data, bare_lf=bare_lf)
+    message.faults = ()
+    message.fault_status = 400
+    if message.content_length >= 0:
+        size = message.body_at + message.content_length
+        if size < PyBytes_GET_SIZE(data):
+            message.raw = data = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), size)
+    if message.status:
+        message.key = b""
+        return message
+    text = PyBytes_AS_STRING(data)
+    branch, sent_by = message.branch_span, message.sent_by_span
+    method = b"INVITE" if message.method == b"ACK" else message.method
+    size = branch.length + sent_by.length + PyBytes_GET_SIZE(method) + 2
+    message.key = PyBytes_FromStringAndSize(NULL, size)
+    out = put(PyBytes_AS_STRING(message.key), text + branch.at, branch.length)
+    out = put(out, b" ", 1)
+    out = put(out, text + sent_by.at, sent_by.length)
+    out = put(out, b" ", 1)
+    put(out, PyBytes_AS_STRING(method), PyBytes_GET_SIZE(method))
+    return message
+
+
+include "_scan_read.pxi"

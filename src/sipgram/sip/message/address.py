@@ -9,6 +9,9 @@ from sipgram.sip.message.grammar import parameters, quote, shown, split_list, un
 _QUOTED_RE = re.compile(rb'"((?:[^"\\]|\\.)*)"[ \t]*', re.DOTALL)
 _DISPLAY_RE = re.compile(rb"[A-Za-z0-9\-.!%*_+`'~ \t\x80-\xff]*")
 
+_ABSOLUTE_URI_RE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"\x00-\x1f\x7f]+")
+_BARE_VALUE_RE = re.compile(rb'[^\s;,="<>]+')
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -48,7 +51,7 @@ class Address:
             display = unquote(b'"' + quoted[1] + b'"')
         elif not _DISPLAY_RE.fullmatch(display):
             raise ParseError(f"{of} has a display name that needs quotes: {shown(display)}")
-        if not uri or uri != uri.strip(b" \t") or b" " in uri or b'"' in uri:
+        if not _ABSOLUTE_URI_RE.fullmatch(uri):
             raise ParseError(f"{of} has a malformed URI: {shown(uri)}")
         return cls(uri=uri, display=display.strip(b" \t"), params=parameters(params, of=of))
 
@@ -56,7 +59,7 @@ class Address:
     def _without_brackets(cls, value: bytes, of: str) -> "Address":
         uri, semicolon, params = value.partition(b";")
         uri = uri.strip(b" \t")
-        if not uri or b" " in uri or b":" not in uri or b">" in uri or b'"' in uri:
+        if not _ABSOLUTE_URI_RE.fullmatch(uri):
             raise ParseError(f"{of} is malformed: {shown(value)}")
         if b"?" in uri or b"," in uri:
             raise ParseError(f"{of} has a URI that needs brackets: {shown(uri)}")
@@ -65,7 +68,7 @@ class Address:
     def __bytes__(self) -> bytes:
         display = quote(self.display) + b" " if self.display else b""
         params = b"".join(
-            b";" + n + (b"" if v is None else b"=" + v) for n, v in self.params.items()
+            b";" + n + (b"" if v is None else b"=" + _written(v)) for n, v in self.params.items()
         )
         return display + b"<" + self.uri + b">" + params
 
@@ -73,6 +76,10 @@ class Address:
     def tag(self) -> bytes:
         """The tag parameter, empty when there is none."""
         return self.params.get(b"tag") or b""
+
+
+def _written(value: bytes) -> bytes:
+    return value if _BARE_VALUE_RE.fullmatch(value) else quote(value)
 
 
 def parse_list(values: list[bytes], *, of: str) -> list[Address]:

@@ -71,17 +71,19 @@ class StreamFramer:
             at += 1
         if not at:
             return
-        if at == len(buffer) and at % 4 and buffer[:at].endswith(b"\r\n\r"):
-            return  # The last octet of a ping is still on its way.
-        self.pings += bytes(buffer[:at]).count(PING)
-        del buffer[:at]
+        *pings, rest = bytes(buffer[:at]).split(PING)
+        self.pings += len(pings)
+        if at == len(buffer) and PING.startswith(rest):
+            buffer[:] = rest  # The other octets of a ping may still be on their way.
+        else:
+            del buffer[:at]
 
     def _next_length(self) -> int:
         """Return the length of the message at the front, 0 while its head is not complete."""
         buffer = self._buffer
         head_end = buffer.find(b"\r\n\r\n")
         blank = 4
-        if head_end < 0 and self._bare_lf:
+        if self._bare_lf:  # The first empty line of either sort, not one in a later message.
             match = _BLANK_LF_RE.search(buffer)
             if match:
                 head_end, blank = match.start(), match.end() - match.start()
@@ -94,7 +96,9 @@ class StreamFramer:
             # §18.3: "The Content-Length header field MUST be used with stream oriented transports."
             raise ParseError("Content-Length is missing, which a stream needs")
         value = bytes(lengths[0]).strip()
-        if not value.isdigit() or len(value) > 9 or len(set(lengths)) > 1:
+        if len(set(lengths)) > 1:
+            raise ParseError("Content-Length stands more than once")
+        if not value.isdigit() or len(value) > 9:
             raise ParseError(f"Content-Length is not a length: {shown(value)}")
         if int(value) > BODY_BYTES_MAX:
             raise TooLarge(f"Content-Length is over {BODY_BYTES_MAX}: {int(value)}")

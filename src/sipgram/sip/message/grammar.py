@@ -12,6 +12,7 @@ _PARAMETER_RE = re.compile(
     re.DOTALL,
 )
 _ESCAPE_RE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNSAFE_IN_USER_RE = re.compile(rb"[^A-Za-z0-9\-_.!~*'()&=+$,;?/]")
 PARAMETERS_MAX = 64
 """More parameters than this on one header value are refused."""
 
@@ -101,6 +102,11 @@ def unescape(text: bytes) -> bytes:
     if b"%" not in text:
         return text
     return _ESCAPE_RE.sub(lambda match: bytes((int(match[1], 16),)), text)
+
+
+def escape_user(text: str) -> str:
+    """Escape what the user part of a URI may not hold (§25.1, ``user``)."""
+    return _UNSAFE_IN_USER_RE.sub(lambda match: f"%{match[0][0]:02X}".encode(), text.encode()).decode()
 
 
 def shown(value: bytes) -> str:

@@ -59,6 +59,9 @@ KINDS: Final = (
 SINGLE: Final = frozenset(kind.name.lower() for kind in KINDS if kind.is_single)
 """Lower-cased names of the headers that may stand once."""
 
+NAMES: Final = {kind.name.lower(): kind.name.decode() for kind in KINDS}
+"""Lower-cased full form to the usual spelling, for error texts."""
+
 MANDATORY: Final = (b"via", b"from", b"to", b"call-id", b"cseq")
 """What every message must have (RFC 3261 §8.1.1); Max-Forwards is added when it is absent."""
 

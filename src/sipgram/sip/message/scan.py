@@ -12,12 +12,12 @@ from typing import Final
 from sipgram.errors import ParseError
 from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import TOKEN, is_token, shown, split_list, unfold
-from sipgram.sip.message.headers import MANDATORY, SINGLE, SPELLINGS, canonical
+from sipgram.sip.message.headers import MANDATORY, NAMES, SINGLE, SPELLINGS, canonical
 from sipgram.sip.message.message import Cut
 from sipgram.sip.message.via import Via, stamp
 
 HEADER_LINES_MAX: Final = 256
-"""More header lines than this make a message faulty."""
+"""More header lines than this, folded ones counted each, make a message faulty."""
 HEADER_BYTES_MAX: Final = 32_768
 """A longer header block makes a message faulty."""
 CSEQ_MAX: Final = 2**31 - 1
@@ -32,10 +32,11 @@ _VIA_RE = re.compile(
 )
 _VIA_PARAMETER_RE = re.compile(rb";([a-z0-9\-]+)(?:=([^;]+))?")
 _NAME_ADDR_RE = re.compile(
-    rb'(?:"[^"\\]*" ?|[A-Za-z0-9\-.]* ?)<(?P<uri>[^<>"\s]+)>(?:;tag=(?P<tag>' + TOKEN + rb"))?"
+    rb'(?:"[^"\\]*" ?|[A-Za-z0-9\-.]* ?)<(?P<uri>[A-Za-z][A-Za-z0-9+.\-]*:[^<>"\s]+)>'
+    rb"(?:;tag=(?P<tag>" + TOKEN + rb"))?"
 )
 _CSEQ_RE = re.compile(rb"([0-9]{1,32})[ \t]+(" + TOKEN + rb")")
-_STATUS_RE = re.compile(rb"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?", re.DOTALL)
+_STATUS_RE = re.compile(rb"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?", re.DOTALL | re.IGNORECASE)
 _VERSION_RE = re.compile(rb"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
 _URI_RE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"\x00-\x1f\x7f]+")
 _NAME_RE = re.compile(TOKEN + rb"[ \t]*")
@@ -142,9 +143,9 @@ class PlainMessage:
         seen_via = False
         for name, value, start, end in self.lines:
             if name == b"via":
-                if seen_via:
+                if seen_via or not self.sent_by:  # One that cannot be read goes back as it came.
                     parts.append(self.raw[start:end])
-                elif self.sent_by:
+                else:
                     parts.append(self._stamped_line((start, end), host, port))
                 seen_via = True
             elif name == b"to" and to_tag and not self.to_tag:
@@ -210,10 +211,9 @@ def _read_start_line(message: PlainMessage, line: bytes, faults: list[str]) -> N
         return
     method, _, rest = line.partition(b" ")
     uri, _, version = rest.rpartition(b" ")
-    if not is_token(method) or not version.strip():
-        if not (is_token(method) and b"SIP/" in rest):
-            faults.append(f"start line is malformed: {shown(line)}")
-            return
+    if not is_token(method) or b"SIP/" not in rest.upper():
+        faults.append(f"start line is malformed: {shown(line)}")
+        return
     message.method = method
     message.uri = uri
     if version != b"SIP/2.0":
@@ -234,7 +234,10 @@ def _read_lines(message: PlainMessage, block: bytes, at: int, faults: list[str])
         faults.append("a header holds CR or LF alone")
     if b"\0" in block and _NUL_RE.search(block):
         faults.append("a header holds NUL outside a quoted pair")
-    for text in block.split(b"\r\n") if block else ():
+    for count, text in enumerate(block.split(b"\r\n") if block else ()):
+        if count == HEADER_LINES_MAX:
+            faults.append(f"more than {HEADER_LINES_MAX} header lines")
+            return
         end = at + len(text) + 2
         name, colon, value = text.partition(b":")
         known = SPELLINGS.get(name)
@@ -244,7 +247,7 @@ def _read_lines(message: PlainMessage, block: bytes, at: int, faults: list[str])
             else:
                 known, before, start, _ = lines.pop()
                 value = unfold(before + b"\r\n" + text)
-                if first[known] is before:
+                if all(line[0] != known for line in lines):
                     first[known] = value
                 lines.append((known, value, start, end))
         elif not colon or (known is None and not _NAME_RE.fullmatch(name)):
@@ -256,19 +259,15 @@ def _read_lines(message: PlainMessage, block: bytes, at: int, faults: list[str])
             if known not in first:
                 first[known] = value
             elif known in SINGLE:
-                faults.append(f"{known.decode().title()} stands more than once")
+                faults.append(f"{NAMES[known]} stands more than once")
         at = end
-        if len(lines) > HEADER_LINES_MAX:
-            faults.append(f"more than {HEADER_LINES_MAX} header lines")
-            return
 
 
 def _read_fields(message: PlainMessage, faults: list[str]) -> None:
     first = message.first
     for name in MANDATORY:
         if not first.get(name):
-            shown_name = {b"cseq": "CSeq", b"call-id": "Call-ID"}.get(name, name.decode().title())
-            faults.append(f"{shown_name} is {'empty' if name in first else 'missing'}")
+            faults.append(f"{NAMES[name]} is {'empty' if name in first else 'missing'}")
     try:
         _read_via(message)
     except ParseError as error:
@@ -284,11 +283,12 @@ def _read_fields(message: PlainMessage, faults: list[str]) -> None:
         else:
             faults.append(f"Max-Forwards is not a number from 0 to 255: {shown(hops)}")
     _read_length(message, faults)
-    if not message.status and not message.faults:
+    if not message.status:
         message.key = _key(message)
 
 
 def _read_via(message: PlainMessage) -> None:
+    message.rport = 0  # Where Via cannot be read, the answer goes to where the request came from.
     value = message.first.get(b"via")
     if not value:
         return
@@ -311,7 +311,9 @@ def _read_via(message: PlainMessage) -> None:
     message.sent_host = via.host
     message.sent_port = via.port or 0
     message.sent_by = via.sent_by
-    if via.has_rport:
+    if not via.has_rport:
+        message.rport = -1
+    else:
         text = via.params[b"rport"] or b"0"
         message.rport = int(text) if text.isdigit() and len(text) < 6 else 0
     message.via_rest = b", ".join(rest)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from sipgram.errors import ParseError
-from sipgram.sip.message.grammar import shown, unescape
+from sipgram.sip.message.grammar import escape_user, shown, unescape
 
 _HOST = rb"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9\-_.]*[A-Za-z0-9.])?"
 _URI_RE = re.compile(
@@ -81,7 +81,7 @@ class SipUri:
     def param(self, name: bytes) -> bytes | None:
         """Return the parameter's value, empty when it has none, None when it is absent."""
         for key, value in self.params:
-            if key == name:
+            if unescape(key).lower() == name:
                 return b"" if value is None else value
         return None
 
@@ -126,12 +126,14 @@ class Aor:
             uri = b"sip:" + uri[5:]
         sip = SipUri.parse(uri)
         user = b"" if sip.user is None else unescape(sip.user)
-        if sip.param(b"user") == b"phone":
+        if (sip.param(b"user") or b"").lower() == b"phone":
             user = _VISUAL_SEPARATORS.sub(b"", user.partition(b";")[0])
         return cls(user.decode("utf-8", "replace"), sip.host.decode("ascii").rstrip("."))
 
     def __str__(self) -> str:
-        return f"sip:{self.user}@{self.domain}" if self.domain else f"tel:{self.user}"
+        if not self.domain:
+            return f"tel:{self.user}"
+        return f"sip:{escape_user(self.user)}@{self.domain}" if self.user else f"sip:{self.domain}"
 
 
 def _e164(uri: bytes) -> str:
@@ -156,7 +158,7 @@ def _resolved(text: bytes | None) -> bytes | None:
 
 
 def _comparable(params: tuple[tuple[bytes, bytes | None], ...]) -> dict[bytes, bytes]:
-    return {name: unescape(value or b"").lower() for name, value in params}
+    return {unescape(name).lower(): unescape(value or b"").lower() for name, value in params}
 
 
 def _header_set(headers: bytes | None) -> frozenset[bytes]:

@@ -7,7 +7,7 @@ from sipgram.errors import ParseError
 from sipgram.sip.message.grammar import TOKEN, parameters, shown
 
 _VIA_RE = re.compile(
-    rb"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*(?P<transport>" + TOKEN + rb")[ \t]+"
+    TOKEN + rb"[ \t]*/[ \t]*" + TOKEN + rb"[ \t]*/[ \t]*(?P<transport>" + TOKEN + rb")[ \t]+"
     rb"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9\-_.]*[A-Za-z0-9.])?)"
     rb"(?:[ \t]*:[ \t]*(?P<port>[0-9]{1,5}))?[ \t]*(?P<params>;.*)?",
     re.IGNORECASE | re.DOTALL,
@@ -70,7 +70,7 @@ def stamp(text: bytes, host: bytes, port: int, *, sent_host: bytes, has_rport: b
     D27: ``received`` always stands beside ``rport``; without ``rport`` it is added only when
     the source differs from sent-by. A ``received`` that the sender wrote itself is removed.
     """
-    if b"received" in text or b"RECEIVED" in text:
+    if b"received" in text.lower():
         text = _RECEIVED_RE.sub(b"", text)
     if has_rport:
         text = _RPORT_RE.sub(b";rport=%d" % port, text, count=1)

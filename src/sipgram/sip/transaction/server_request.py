@@ -46,11 +46,20 @@ class ServerRequestTransaction:
         RFC 4320 §4.1: "An SIP element MUST respond to a non-INVITE request with a Status-Code
         of 100 if it has not otherwise responded after the amount of time it takes a client
         transaction's Timer E to be reset to T2", and not before. The 100 is there to stop
-        retransmissions, so that its timer waits for the first of them.
+        retransmissions, so that its timer waits for the first of them, or for ``expect``.
         """
         if self.state is _PROCEEDING:
             self._send_trying()
-        elif self.state is _TRYING and self.due == NEVER:
+        else:
+            self.expect(now)
+
+    def expect(self, now: float) -> None:
+        """Be told that the answer takes its time: 100 goes out when it must.
+
+        RFC 4320 §4.1 asks for it "without regard to transport", so that on a stream, where
+        nothing is retransmitted, somebody has to say so.
+        """
+        if self.state is _TRYING and self.due == NEVER:
             left = self.started + self._timers.trying_after_s - now
             if left > 0:
                 self._out.wake(self, self._timers.rest(left), now)

@@ -13,7 +13,7 @@ from sipgram.sip.transaction.client_request import ClientRequestTransaction
 from sipgram.sip.transaction.server_request import ServerRequestTransaction
 
 ANSWERED_MAX: Final = 1_000_000
-"""Responses kept for retransmissions; beyond that the oldest goes before its Timer J."""
+"""Responses kept for retransmissions; beyond that the oldest go before their Timer J."""
 OPEN_MAX: Final = 100_000
 """Requests being worked on at one time; beyond that the node is overloaded."""
 BUCKET_S: Final = 0.25
@@ -128,9 +128,7 @@ class TransactionTable:
         """Fire the timers up to ``now`` and forget what Timer J ends."""
         self._queue.advance(now)
         while self._buckets and self._buckets[0][0] <= now:
-            _, keys = self._buckets.popleft()
-            for key in keys:
-                self._answered.pop(key, None)
+            self._forget_oldest()
 
     # ---- sizes -----------------------------------------------------------------------------
 
@@ -162,15 +160,21 @@ class TransactionTable:
         self._servers.pop(key, None)
         if is_reliable:
             return  # Timer J is zero.
-        if now >= self._bucket_closes:
+        # A whole bucket goes, since to look for the first key of a dict that lost its first keys
+        # takes longer with each of them.
+        while len(self._answered) >= self._answered_max and self._buckets:
+            self._forget_oldest()
+        if now >= self._bucket_closes or not self._buckets:
             self._bucket = []
             self._bucket_closes = now + BUCKET_S
             self._buckets.append((self._bucket_closes + self.timers.longest, self._bucket))
-        answered = self._answered
-        if len(answered) >= self._answered_max:
-            del answered[next(iter(answered))]
-        answered[key] = response
+        self._answered[key] = response
         self._bucket.append(key)
+
+    def _forget_oldest(self) -> None:
+        _, keys = self._buckets.popleft()
+        for key in keys:
+            self._answered.pop(key, None)
 
 
 class Wake(Protocol):

@@ -1,0 +1,202 @@
+"""``sipgram user``: accounts made, listed, changed and removed.
+
+Works beside a running server, which sees the change within a second. Nothing of the
+server is imported before a command runs, so that every other command starts fast.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sipgram.services.auth.sql import AccountRows
+
+users = typer.Typer(no_args_is_help=True, help="Manage the accounts of a server.")
+
+Address = Annotated[
+    str, typer.Argument(metavar="AOR", help="The account, as in alice@example.com.")
+]
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The data folder of the server.")]
+Database = Annotated[
+    str | None,
+    typer.Option("--database", metavar="URL", help="A database elsewhere, instead of --data."),
+]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password's line from standard input.")
+]
+
+_DATA = Path("sipgram-data")
+_BAD_USAGE = 2
+
+
+@users.command()
+def add(
+    aor: Address,
+    password_stdin: PasswordStdin = False,
+    data: Data = _DATA,
+    database: Database = None,
+) -> None:
+    """Make an account."""
+
+    async def work(rows: "AccountRows") -> None:
+        import time
+
+        from sipgram.services.auth.rules import parse_name
+
+        name = parse_name(aor)
+        await rows.add(name, password=_password(from_stdin=password_stdin), now_utc=time.time())
+        typer.echo(f"added {name}")
+
+    _run(work, data=data, database=database, hint="sipgram user list shows the accounts", new=True)
+
+
+@users.command("list")
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    data: Data = _DATA,
+    database: Database = None,
+) -> None:
+    """List the accounts, with their other names."""
+
+    async def work(rows: "AccountRows") -> None:
+        import json
+
+        found = []
+        last = 0
+        while page := await rows.page(last):
+            found += page
+            last = page[-1].account.id
+        if not as_json:
+            for record in found:
+                typer.echo("  ".join(record.account.aors) + "  disabled" * record.disabled)
+            return
+        shown = [
+            {
+                "id": record.account.id,
+                "aor": record.account.aors[0],
+                "aliases": record.account.aors[1:],
+                "disabled": record.disabled,
+                "created_utc": record.created_utc,
+            }
+            for record in found
+        ]
+        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+
+    _run(work, data=data, database=database, hint="is --data the server's folder?")
+
+
+@users.command()
+def passwd(
+    aor: Address,
+    password_stdin: PasswordStdin = False,
+    data: Data = _DATA,
+    database: Database = None,
+) -> None:
+    """Give an account another password."""
+
+    async def work(rows: "AccountRows") -> None:
+        from sipgram.services.auth.rules import parse_name
+
+        name = parse_name(aor)
+        await rows.set_password(name, _password(from_stdin=password_stdin))
+        typer.echo(f"changed {name}")
+
+    _run(work, data=data, database=database, hint="sipgram user list shows the accounts")
+
+
+@users.command()
+def remove(aor: Address, data: Data = _DATA, database: Database = None) -> None:
+    """Remove an account and everything that is its own."""
+
+    async def work(rows: "AccountRows") -> None:
+        from sipgram.services.auth.rules import parse_name
+
+        name = parse_name(aor)
+        await rows.remove(name)
+        typer.echo(f"removed {name}")
+
+    _run(work, data=data, database=database, hint="sipgram user list shows the accounts")
+
+
+@users.command()
+def alias(
+    aor: Address,
+    alias: Annotated[
+        str, typer.Argument(metavar="ALIAS", help="As in al@example.com or tel:+15550100.")
+    ],
+    data: Data = _DATA,
+    database: Database = None,
+) -> None:
+    """Give an account another name."""
+
+    async def work(rows: "AccountRows") -> None:
+        from sipgram.services.auth.rules import parse_name
+
+        name, other = parse_name(aor), parse_name(alias)
+        await rows.add_alias(name, other)
+        typer.echo(f"{name} is also called {other}")
+
+    _run(work, data=data, database=database, hint="sipgram user list shows the accounts")
+
+
+def _run(
+    work: Callable[["AccountRows"], Awaitable[None]],
+    *,
+    data: Path,
+    database: str | None,
+    hint: str,
+    new: bool = False,
+) -> None:
+    """Run one command on the database; what is wrong is told in one line, with ``hint``."""
+    import asyncio
+
+    from sipgram.errors import Error
+
+    try:
+        asyncio.run(_with_rows(work, data=data, database=database, new=new))
+    except Error as error:
+        typer.echo(f"sipgram user: {error} ({hint})", err=True)
+        raise typer.Exit(_BAD_USAGE) from None
+
+
+async def _with_rows(
+    work: Callable[["AccountRows"], Awaitable[None]],
+    *,
+    data: Path,
+    database: str | None,
+    new: bool,
+) -> None:
+    from sipgram.db.engine import database_url, open_engine, sqlite_path
+    from sipgram.db.migrations import upgrade
+    from sipgram.errors import SettingsError
+    from sipgram.services.auth.sql import AccountRows
+
+    url = database or database_url(data)
+    if not new and url.startswith("sqlite") and not sqlite_path(url).exists():
+        raise SettingsError(f"no accounts yet: {sqlite_path(url)} does not exist")
+    engine = open_engine(url)
+    try:
+        await upgrade(engine)
+        await work(AccountRows(engine))
+    finally:
+        await engine.dispose()
+
+
+def _password(*, from_stdin: bool) -> str:
+    from sipgram.errors import SettingsError
+
+    if from_stdin:
+        try:
+            return sys.stdin.readline().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise SettingsError("password is not UTF-8") from None
+    if not _is_terminal():
+        raise SettingsError("no password: give it on standard input with --password-stdin")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()

@@ -1,0 +1,273 @@
+"""One account in an asyncio program: registered, reachable, able to write (RFC 3261, RFC 3428)."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from sipgram.client.account import Account
+from sipgram.client.events import ConnectionState, Event, EventQueue
+from sipgram.client.inbox import Inbox
+from sipgram.client.link import Line
+from sipgram.client.messages import NoAnswer, Outcome, Rejected, Sent, date_line
+from sipgram.client.registration import Binding, Registration
+from sipgram.client.settings import ClientSettings
+from sipgram.client.uac import Outgoing, Uac
+from sipgram.errors import UsageError
+from sipgram.identity import Entropy, SystemEntropy
+from sipgram.net.endpoint import Trace
+from sipgram.sip.message.grammar import split_list
+from sipgram.sip.message.message import Message as SipMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a target says that it can do (RFC 3261 §11.2)."""
+
+    status: int
+    reason: str
+    allow: tuple[str, ...]
+    accept: tuple[str, ...]
+    supported: tuple[str, ...]
+    software: str
+    "Its Server or User-Agent header, empty when it keeps that to itself."
+    ms: float
+
+
+class Client:
+    """An account's phone without a phone.
+
+        async with Client("sip:alice@example.com", password="secret") as me:
+            sent = await me.send("bob", "Lunch?")
+            async for event in me.events():
+                match event:
+                    case Message(sender=sender, text=text):
+                        print(sender, text)
+
+    Entering registers the account and leaving takes that back; meanwhile the registration is
+    refreshed, and made again after the flow broke. Without ``register`` nothing can come in.
+    """
+
+    def __init__(
+        self,
+        aor: str,
+        *,
+        password: str | None = None,
+        server: str | None = None,
+        register: bool = True,
+        settings: ClientSettings | None = None,
+        entropy: Entropy | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        """Take an account and, unless its domain is to be asked, a server: ``udp:HOST:PORT``.
+
+        ``trace`` is called with "<" or ">", the bytes of each message, and the flow; what it
+        gets holds credentials (``client.trace`` masks them).
+
+        Raises:
+            UsageError: ``aor`` is not sip:USER@DOMAIN.
+            SettingsError: ``server`` is not TRANSPORT:HOST:PORT.
+        """
+        self._account = Account.parse(aor, password=password, server=server)
+        self._settings = settings or ClientSettings()
+        self._registers = register
+        entropy = entropy or SystemEntropy()
+        self._events = EventQueue(
+            waiting_max=self._settings.events_max, messages_max=self._settings.messages_max
+        )
+        self._inbox = Inbox(self._events, entropy=entropy)
+        self._line = Line(
+            self._account.server,
+            answer=self._inbox.answer,
+            settings=self._settings,
+            trace=trace,
+        )
+        self._uac = Uac(self._account, self._line, entropy=entropy)
+        self._registration = Registration(
+            self._account, uac=self._uac, line=self._line, settings=self._settings, entropy=entropy
+        )
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def aor(self) -> str:
+        """The account's address of record."""
+        return str(self._account.aor)
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """All contacts of the account, as the registrar listed them last."""
+        return self._registration.bindings
+
+    async def __aenter__(self) -> Self:
+        """Register.
+
+        Raises:
+            Rejected: the registrar refused.
+            NoAnswer: it did not answer, or cannot be reached.
+        """
+        if self._registers:
+            self._inbox.is_open = True
+            try:
+                granted_s = await self._registration.register()
+            except BaseException:
+                await self._end()
+                raise
+            self._events.tell(ConnectionState("registered"))
+            self._keeper = asyncio.create_task(self._keep(granted_s), name=f"keep {self.aor}")
+            self._keeper.add_done_callback(self._kept)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take no more messages, take the registration back, close the sockets."""
+        self._inbox.is_open = False
+        try:
+            if self._keeper is not None:
+                self._keeper.cancel()
+                await asyncio.wait((self._keeper,))
+                with contextlib.suppress(NoAnswer, TimeoutError):
+                    async with asyncio.timeout(self._settings.leave_s):
+                        await self._registration.remove()
+        finally:
+            await self._end()
+
+    async def send(
+        self,
+        to: str,
+        text: str | bytes,
+        *,
+        content_type: str = "text/plain",
+        expires_s: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Sent:
+        """Send one message and wait for its final response.
+
+        ``to`` is ``bob`` of the own domain, ``bob@example.org``, or a sip: or tel: URI.
+        ``expires_s`` is how long it is worth delivering; the server decides when it is None.
+
+        Raises:
+            Rejected: the server or the device refused.
+            NoAnswer: nobody knows whether it was taken.
+            UsageError: ``to`` or ``content_type`` cannot be sent.
+        """
+        uri = self._account.complete(to)
+        headers = [
+            date_line(datetime.now(UTC)),
+            b"Content-Type: " + content_type.encode("utf-8", "surrogateescape"),
+        ]
+        if expires_s is not None:
+            headers.append(b"Expires: %d" % expires_s)
+        body = text.encode() if isinstance(text, str) else text
+        outgoing = self._uac.outgoing(b"MESSAGE", uri, to=uri, headers=headers, body=body)
+        response, ms = await self._timed(outgoing, timeout_s)
+        return Sent(
+            outcome=Outcome.STORED if response.status == 202 else Outcome.DELIVERED,
+            status=response.status,
+            reason=_text(response.reason),
+            call_id=_text(outgoing.call_id),
+            ms=ms,
+        )
+
+    async def options(
+        self, target: str | None = None, *, timeout_s: float | None = None
+    ) -> Capabilities:
+        """Ask a target, or the server itself, what it can do.
+
+        Raises:
+            Rejected: the answer was not 2xx.
+            NoAnswer: there was none.
+            UsageError: ``target`` is no address.
+        """
+        uri = b"sip:" + self._account.domain
+        if target is not None:
+            uri = self._account.complete(target)
+        outgoing = self._uac.outgoing(b"OPTIONS", uri, to=uri, headers=(b"Accept: */*",))
+        response, ms = await self._timed(outgoing, timeout_s)
+        software = response.value(b"server") or response.value(b"user-agent") or b""
+        return Capabilities(
+            status=response.status,
+            reason=_text(response.reason),
+            allow=_items(response, b"allow"),
+            accept=_items(response, b"accept"),
+            supported=_items(response, b"supported"),
+            software=_text(software),
+            ms=ms,
+        )
+
+    def events(self) -> AsyncIterator[Event]:
+        """Return the stream of ``Message`` and ``ConnectionState`` values, in order.
+
+        It has one reader and ends after the client has ended. A message has been answered
+        with 200 when it is here; when ``settings.events_max`` of them wait, the next gets 480.
+
+        Raises:
+            UsageError: the client was made not to register: nothing would ever come.
+        """
+        if not self._registers:
+            raise UsageError("a client made with register=False has no events")
+        return self._events
+
+    # ---- staying registered ----------------------------------------------------------------
+
+    async def _keep(self, granted_s: int) -> None:
+        """Refresh in time, and register again after the flow broke, until cancelled."""
+        registration = self._registration
+        while True:
+            refresh_after_s = registration.refresh_after_s(granted_s)
+            if await registration.flow_broke_within(refresh_after_s):
+                self._events.tell(ConnectionState("lost", "the connection was closed"))
+                await asyncio.sleep(registration.retry_after_s(1))
+            granted_s = await self._register_again()
+
+    async def _register_again(self) -> int:
+        failures = 0
+        while True:
+            least_s = None
+            try:
+                granted_s = await self._registration.register()
+            except Rejected as error:
+                reason, least_s = str(error), error.retry_after_s
+            except NoAnswer as error:
+                reason = error.reason
+            else:
+                self._events.tell(ConnectionState("registered"))
+                return granted_s
+            failures += 1
+            self._events.tell(ConnectionState("lost", reason))
+            await asyncio.sleep(self._registration.retry_after_s(failures, least_s=least_s))
+
+    def _kept(self, keeper: asyncio.Task[None]) -> None:
+        """Whoever reads the events hears when the keeper fell over a mistake of ours."""
+        if not keeper.cancelled() and (error := keeper.exception()) is not None:
+            self._events.close(error)
+
+    async def _end(self) -> None:
+        self._inbox.is_open = False
+        self._events.close()
+        await self._line.close()
+
+    async def _timed(self, outgoing: Outgoing, timeout_s: float | None) -> tuple[SipMessage, float]:
+        """Return a 2xx and how many milliseconds it took."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        response = await self._uac.ask(outgoing, timeout_s=timeout_s)
+        if response.status >= 300:
+            raise Rejected.by(response)
+        return response, round((loop.time() - started) * 1000, 1)
+
+
+def _items(response: SipMessage, name: bytes) -> tuple[str, ...]:
+    return tuple(
+        _text(item) for value in response.values(name) for item in split_list(value) if item
+    )
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")

@@ -1,0 +1,88 @@
+"""baresip, driven through its standard input; it writes to its *current contact* only."""
+
+import re
+from pathlib import Path
+from typing import Protocol
+
+from .inventory import Tool, need
+from .phone import Account, Phone, Transport
+from .program import Program
+
+MODULES = Path("/usr/lib/baresip/modules")
+
+# menu.so handles what comes in (without it every MESSAGE is refused), contact.so knows whom
+# /message goes to, stdio.so reads the keyboard. Port 0 lets the system choose.
+CONFIGURATION = """\
+poll_method epoll
+sip_listen 127.0.0.1:0
+module_path {modules}
+module stdio.so
+module g711.so
+module_tmp uuid.so
+module_tmp account.so
+module_app contact.so
+module_app menu.so
+"""
+
+
+class Baresip(Phone):
+    """A registered baresip that talks to one peer."""
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        peer: str,
+        server: tuple[str, int],
+        transport: Transport,
+        home: Path,
+    ) -> None:
+        path = need(Tool.BARESIP)
+        settings = home / "settings"
+        settings.mkdir(parents=True)
+        host, port = server
+        outbound = f"sip:{host}:{port};transport={transport}"
+        (settings / "config").write_text(CONFIGURATION.format(modules=MODULES))
+        (settings / "accounts").write_text(
+            f'<{account.aor}>;auth_pass={account.password};outbound="{outbound}";regint=300\n'
+        )
+        (settings / "contacts").write_text(f"<{peer}>\n")
+        (settings / "current_contact").write_text(peer)
+        self.account = account
+        self.peer = peer
+        self._server = f"{host}:{port}"
+        # -s traces SIP to standard output: whatever fails, the report has the bytes.
+        self.program = Program([path, "-f", str(settings), "-s"], home=home)
+
+    def wait_registered(self, *, timeout_s: float = 10.0) -> None:
+        bare = re.escape(self.account.aor.removeprefix("sip:"))
+        self.program.expect(rf"^{bare}: \{{.*\}} 200 ", timeout_s=timeout_s)
+
+    def send_text(self, text: str) -> None:
+        self.program.write_line(f"/message {text}")
+
+    def wait_sent(self, *, timeout_s: float = 10.0) -> str:
+        """Give the status line that answered the MESSAGE, challenges passed over."""
+        from_server = rf"^(?:UDP|TCP) {re.escape(self._server)} -> \S+\n"
+        status = self.program.expect(
+            rf"{from_server}SIP/2\.0 (?!401|407|1\d\d)(\d{{3}} [^\r\n]*)\r\n"
+            r"(?:[^\r\n]+\r\n)*?CSeq: \d+ MESSAGE\r$",
+            timeout_s=timeout_s,
+        )
+        return status[1]
+
+    def wait_text(self, *, timeout_s: float = 10.0) -> str:
+        """Give the next text that came in from the peer; baresip shows it on standard error."""
+        shown = rf'{re.escape(self.peer)}: "(.*)"$'
+        return self.program.stderr.expect(shown, timeout_s=timeout_s)[1]
+
+    def stop(self) -> None:
+        """Let it unregister and end."""
+        self.program.write_line("/quit")
+        self.program.wait(timeout_s=10.0)
+
+
+class StartBaresip(Protocol):
+    """Starts a baresip that is pointed at the server under test."""
+
+    def __call__(self, account: Account, *, peer: Account, transport: Transport) -> Baresip: ...

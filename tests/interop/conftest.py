@@ -1,0 +1,155 @@
+"""The server under test, its accounts, and the user agents that are pointed at it."""
+
+import shutil
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from . import inventory
+from .baresip import Baresip, StartBaresip
+from .interface import outer_interface
+from .linphone import Linphone, StartLinphone
+from .phone import Account, Transport
+from .program import Program
+from .sipgram_server import DOMAIN, SipgramCommand, SipgramServer, add_accounts
+from .sipp import Sipp
+from .sipsak import Sipsak
+
+ALICE = Account(f"sip:alice@{DOMAIN}", "secret")
+BOB = Account(f"sip:bob@{DOMAIN}", "builder")
+
+
+def pytest_report_header() -> list[str]:
+    """Say at the start what this machine has."""
+    return inventory.report_lines()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a failure what each program of the test has printed."""
+    report = yield
+    programs = getattr(item, "funcargs", {}).get("running", [])
+    if report.failed:
+        report.sections += [(program.name, program.report()) for program in programs]
+    return report
+
+
+@pytest.fixture
+def alice() -> Account:
+    return ALICE
+
+
+@pytest.fixture
+def bob() -> Account:
+    return BOB
+
+
+@pytest.fixture
+def running() -> list[Program]:
+    """The programs of this test, for the report of its failure."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def data_with_accounts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that knows alice and bob; made once, copied for each test."""
+    folder = tmp_path_factory.mktemp("accounts")
+    data = folder / "data"
+    add_accounts([ALICE, BOB], data=data, home=folder)
+    return data
+
+
+@pytest.fixture
+def server(
+    data_with_accounts: Path, tmp_path: Path, running: list[Program]
+) -> Iterator[SipgramServer]:
+    """A server of the test's own; it must end well on SIGTERM, whatever the test did to it."""
+    home = tmp_path / "server"
+    data = home / "data"
+    shutil.copytree(data_with_accounts, data)
+    with SipgramServer(data=data, home=home) as started:
+        running.append(started.program)
+        yield started
+        started.stop()
+
+
+@pytest.fixture(scope="session")
+def beside_loopback() -> Iterator[str]:
+    with outer_interface() as name:
+        yield name
+
+
+@pytest.fixture
+def baresip(
+    server: SipgramServer, beside_loopback: str, tmp_path: Path, running: list[Program]
+) -> Iterator[StartBaresip]:
+    """Starts one baresip; it is gone at the end of the test."""
+    started: list[Baresip] = []
+
+    def start(account: Account, *, peer: Account, transport: Transport) -> Baresip:
+        phone = Baresip(
+            account,
+            peer=peer.aor,
+            server=server.address(transport),
+            transport=transport,
+            home=tmp_path / "baresip",
+        )
+        started.append(phone)
+        running.append(phone.program)
+        return phone
+
+    yield start
+    for phone in started:
+        phone.program.kill()
+
+
+@pytest.fixture
+def linphone(
+    server: SipgramServer, tmp_path: Path, running: list[Program]
+) -> Iterator[StartLinphone]:
+    """Starts one linphone-daemon; it is gone at the end of the test."""
+    started: list[Linphone] = []
+
+    def start(
+        account: Account,
+        *,
+        peer: Account,
+        transport: Transport,
+        server: tuple[str, int] | None = None,
+    ) -> Linphone:
+        phone = Linphone(
+            account,
+            peer=peer.aor,
+            server=server or under_test.address(transport),
+            transport=transport,
+            home=tmp_path / "linphone",
+        )
+        started.append(phone)
+        running.append(phone.program)
+        return phone
+
+    under_test = server
+    yield start
+    for phone in started:
+        phone.program.kill()
+
+
+@pytest.fixture
+def sipsak(server: SipgramServer, tmp_path: Path) -> Sipsak:
+    return Sipsak(server=server.address("udp"), home=tmp_path / "sipsak")
+
+
+@pytest.fixture
+def sipp(server: SipgramServer, tmp_path: Path) -> Iterator[Sipp]:
+    with Sipp(server=server.address("udp"), home=tmp_path / "sipp") as started:
+        yield started
+
+
+@pytest.fixture
+def sipgram(server: SipgramServer, tmp_path: Path) -> Iterator[SipgramCommand]:
+    """The command line of sipgram itself, pointed at the server."""
+    with SipgramCommand(server=server, home=tmp_path / "sipgram") as started:
+        yield started

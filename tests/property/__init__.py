@@ -1,0 +1,1 @@
+"""Properties that hold on every input, shown on mutated ones."""
