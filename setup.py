@@ -1,11 +1,11 @@
-"""Builds the two native twins (DESIGN.md §2); everything else is told in pyproject.toml.
+"""Builds the native twins, see DESIGN.md §2; all else is told in pyproject.toml.
 
 A wheel holds them when there is a C compiler and is whole without them. An editable install and
-``build_ext --inplace`` stay plain unless SIPGRAM_NATIVE=1; with that a failure to build is an
-error everywhere. SIPGRAM_NATIVE=0 never builds them.
+``build_ext --inplace`` stay plain unless SIPGRAM_NATIVE=1; with that, a failure to build them
+is an error everywhere. SIPGRAM_NATIVE=0 never builds them.
 """
 
-import contextlib
+import atexit
 import os
 import shutil
 import sys
@@ -15,58 +15,85 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CompileError, LinkError
 
 SOURCES = {
-    "sipgram.sip.message._scan": ("src/sipgram/sip/message/_scan.pyx", "_scan_read.pxi"),
-    "sipgram.net._udp": ("src/sipgram/net/_udp.pyx",),
+    "sipgram.sip.message._scan": ("_scan.pyx", "_scan_tables.pxi", "_scan_read.pxi"),
+    "sipgram.net._udp": ("_udp.pyx",),
 }
 WISH = os.environ.get("SIPGRAM_NATIVE", "")
 
 
 def extensions() -> list[Extension]:
+    """Return the two native modules, not yet translated to C."""
     found = []
     for name, (source, *included) in SOURCES.items():
-        depends = [str(Path(source).with_name(each)) for each in included]
-        found.append(Extension(name, [source], depends=depends, extra_compile_args=["-O3"]))
+        folder = Path("src", *name.split(".")[:-1])
+        found.append(
+            Extension(
+                name,
+                [str(folder / source)],
+                depends=[str(folder / each) for each in included],
+                extra_compile_args=["-O3", "-g0"],
+            )
+        )
     return found
 
 
 class FreshBuild(build):
-    """A build in a folder of its own: what an earlier one left in build/ goes into no wheel."""
+    """A build in a folder of its own: what an earlier one left in build/ gets into no wheel."""
 
     def initialize_options(self) -> None:
         super().initialize_options()
         self.build_base = tempfile.mkdtemp(prefix="sipgram-build-")
-
-    def run(self) -> None:
-        super().run()
+        atexit.register(shutil.rmtree, self.build_base, ignore_errors=True)
 
 
 class BuildNative(build_ext):
-    """Cython and the C compiler, or nothing."""
+    """Cython and the C compiler in a fresh folder, or nothing."""
 
     def finalize_options(self) -> None:
         super().finalize_options()
-        beside_source = self.inplace or getattr(self, "editable_mode", False)
+        beside_source = bool(self.inplace) or self.editable_mode
+        if beside_source:
+            remove_built(Path("src"))
         if WISH == "0" or (beside_source and WISH != "1"):
-            if beside_source:
-                self._remove_old()
             self.extensions = []
 
     def run(self) -> None:
         if not self.extensions:
             return
+        # Imported here: who installs without native parts needs no Cython.
         from Cython.Build import cythonize
+        from Cython.Compiler.Errors import CompileError as TranslationError
 
-        with tempfile.TemporaryDirectory(prefix="sipgram-native-") as fresh:
-            try:
-                self.build_temp = fresh
-                self.extensions[:] = self._checked(
-                    cythonize(self.extensions, build_dir=fresh, force=True, quiet=True)
-                )
-                super().run()
-            except Exception as error:
-                if WISH == "1":
-                    raise
-                self.extensions = []
-                print(f"sipgram: built without native parts: {error}", file=sys.stderr)
+        fresh = tempfile.mkdtemp(prefix="sipgram-native-")
+        self.build_temp = fresh
+        try:
+            in_c = cythonize(self.extensions, build_dir=fresh, force=True, quiet=True)
+            for extension, translated in zip(self.extensions, in_c, strict=True):
+                extension.sources = translated.sources
+            super().run()
+        except (BaseError, CompileError, LinkError, TranslationError) as error:
+            if WISH == "1":
+                raise
+            sys.stderr.write(f"sipgram goes on without its native parts: {error}\n")
+            # Both or none, and the build goes on as if there had been nothing to compile.
+            remove_built(Path(self.build_lib))
+            self.extensions = []
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+def remove_built(root: Path) -> None:
+    """Remove what was built in a folder: nothing tells how old it is."""
+    for name in SOURCES:
+        *folders, module = name.split(".")
+        for path in root.joinpath(*folders).glob(f"{module}.*.so"):
+            path.unlink()
+
+
+setup(
+    ext_modules=[] if WISH == "0" else extensions(),
+    cmdclass={"build": FreshBuild, "build_ext": BuildNative},
+)

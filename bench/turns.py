@@ -48,7 +48,7 @@ class HttpProbe(threading.Thread):
 
 def capacity_per_s(server: Running, *, users: int) -> float:
     """MESSAGEs a second that the server relays when the next waits for an answer only."""
-    load = Load("relay", users=users, count=CAPACITY_COUNT)
+    load = Load("relay", users=users, count=CAPACITY_COUNT, leave=True)
     program = generator.compiled()
     done = generator.measure(program, load, host=server.host, port=server.port, pid=server.pid)
     return done.phases["message"].per_s

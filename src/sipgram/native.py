@@ -23,7 +23,9 @@ def udp_enabled() -> bool:
 
 def describe() -> str:
     """Return what ``sipgram --version`` prints: "native: scan udp", or "native: none"."""
-    parts = [name for name, enabled in (("scan", scan_enabled()), ("udp", udp_enabled())) if enabled]
+    parts = [
+        name for name, enabled in (("scan", scan_enabled()), ("udp", udp_enabled())) if enabled
+    ]
     return "native: " + (" ".join(parts) or "none")
 
 

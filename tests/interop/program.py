@@ -122,10 +122,6 @@ class Program:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    @property
-    def is_running(self) -> bool:
-        return self._process.poll() is None
-
     def expect(self, pattern: str, *, timeout_s: float = 10.0) -> re.Match[str]:
         """Wait for ``pattern`` on standard output; a failure shows standard error as well."""
         try:
@@ -155,21 +151,23 @@ class Program:
 
     def wait(self, *, timeout_s: float) -> int:
         """Wait for the end and give the exit code; ProgramFailed when it runs on."""
+        is_first = self._process.returncode is None
         try:
             code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise ProgramFailed(
                 f"{self.name} still runs after {timeout_s:g} s\n{self.report()}"
             ) from None
+        if is_first:
+            self._end_group()
         self.stdout.join(timeout_s=KILL_AFTER_S)
         self.stderr.join(timeout_s=KILL_AFTER_S)
         return code
 
     def kill(self) -> None:
         """End the whole process group at once; harmless when it has ended."""
-        # Once it is waited for, its number may be another's: then nothing is sent.
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:
+            self._end_group()
             self._process.wait(KILL_AFTER_S)
         self.stdout.join(timeout_s=KILL_AFTER_S)
         self.stderr.join(timeout_s=KILL_AFTER_S)
@@ -177,6 +175,11 @@ class Program:
         # What was still to be typed has no reader any more.
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
+
+    def _end_group(self) -> None:
+        """Only while its number is its own: before it is waited for, or at that moment."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def report(self) -> str:
         """What it printed, for a failure's message."""

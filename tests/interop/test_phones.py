@@ -55,7 +55,8 @@ def test_a_message_crosses_from_one_transport_to_the_other(
     baresip: StartBaresip,
     linphone: StartLinphone,
 ) -> None:
-    """Issue skeleton, shown by 2, "over UDP and TCP": also one phone on each."""
+    """Issue skeleton, shown by 2, "over UDP and TCP": also one phone on each. linphone's answers
+    over UDP have no Content-Length, which on a stream "MUST be used" (RFC 3261 §18.3)."""
     alices = baresip(alice, peer=bob, transport=sender)
     bobs = linphone(bob, peer=alice, transport=receiver)
     alices.wait_registered()

@@ -1,9 +1,9 @@
 """The comparison of the two scanners: messages, mutations of them, and what must be equal."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sipgram.sip.message._scan import scan as scan_native
 from sipgram.sip.message.headers import KINDS
@@ -86,7 +86,15 @@ _MANY_LINES: Final = tuple(
 def corpus() -> list[bytes]:
     """Return hand-written messages and the torture messages of RFC 4475."""
     torture = [path.read_bytes() for path in sorted(TORTURE.glob("*.dat"))]
-    odd = (_LF_MESSAGE, _COMPACT_MESSAGE, _FOLDED_MESSAGE, b"", b"\r\n", b"\r\n\r\n", b"SIP/2.0 200")
+    odd = (
+        _LF_MESSAGE,
+        _COMPACT_MESSAGE,
+        _FOLDED_MESSAGE,
+        b"",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"SIP/2.0 200",
+    )
     return [*MESSAGES, *odd, *_LONG_MESSAGES, *_MANY_LINES, *torture]
 
 
@@ -97,8 +105,22 @@ FRAGMENTS: Final = (
     *(b"z9hG4bK", b"SIP/2.0", b"sip/2.0", b"SIP/3.0", b"SIP/2.0/UDP ", b"0", b"9", b"255", b"256"),
     *(b'"Bob" ', b"Bob ", b"0", b"-1", b"65535", b"65536", b"2147483648", b"4294967297"),
     *(b"Via: SIP/2.0/UDP h;branch=z9hG4bK3\r\n", b"v: SIP/2.0/UDP h\r\n", b"To: <sip:x>\r\n"),
-    *(b"Max-Forwards: 9\r\n", b"Content-Length: 1\r\n", b"X-Foo : 1\r\n", b"Call-ID:\r\n", b"x:1\r\n"),
-    *(b"Subject: 1\r\n", b"Timestamp: 2\r\n", b" folded\r\n", b"ACK", b"INVITE", b"MESSAGE", b"FOO"),
+    *(
+        b"Max-Forwards: 9\r\n",
+        b"Content-Length: 1\r\n",
+        b"X-Foo : 1\r\n",
+        b"Call-ID:\r\n",
+        b"x:1\r\n",
+    ),
+    *(
+        b"Subject: 1\r\n",
+        b"Timestamp: 2\r\n",
+        b" folded\r\n",
+        b"ACK",
+        b"INVITE",
+        b"MESSAGE",
+        b"FOO",
+    ),
 )
 
 
@@ -119,7 +141,7 @@ def _insert(data: bytes, random: random.Random) -> bytes:
 
 def _insert_at_edge(data: bytes, random: random.Random) -> bytes:
     """Put something next to a separator, where a grammar is most easily got wrong."""
-    edges = [at for at, octet in enumerate(data) if octet in b"\r\n:;=<>,/ \""] or [0]
+    edges = [at for at, octet in enumerate(data) if octet in b'\r\n:;=<>,/ "'] or [0]
     at = random.choice(edges) + random.randrange(2)
     return data[:at] + random.choice(FRAGMENTS) + data[at:]
 
@@ -181,34 +203,31 @@ def differences(data: bytes, *, bare_lf: bool = False) -> list[str]:
     ]
     if isinstance(native, PlainMessage):
         return found
-    for label, call in _calls(plain):
-        told, meant = _outcome(call, native), _outcome(call, plain)
+    for method, *arguments in _calls(plain):
+        told, meant = _outcome(native, method, arguments), _outcome(plain, method, arguments)
         if told != meant:
-            found.append(f"{label}: native {told!r}, plain {meant!r}")
+            found.append(f"{method}{tuple(arguments)}: native {told!r}, plain {meant!r}")
     return found
 
 
-def _outcome(call: Callable[[Message], object], message: Message) -> object:
+def _outcome(message: Message, method: str, arguments: list[object]) -> object:
     try:
-        return call(message)
+        return getattr(message, method)(*arguments)
     except (ValueError, IndexError) as error:
         return type(error)
 
 
-def _calls(message: Message) -> list[tuple[str, Callable[[Message], object]]]:
-    calls: list[tuple[str, Callable[[Message], object]]] = [("relayed", lambda m: m.relayed())]
+def _calls(message: Message) -> Iterator[tuple[Any, ...]]:
+    """Yield each method that is to be compared, and its arguments."""
+    yield ("relayed",)
     for name in NAMES:
-        calls.append((f"has {name!r}", lambda m, n=name: m.has(n)))  # type: ignore[misc]  # n is bytes
-        calls.append((f"value {name!r}", lambda m, n=name: m.value(n)))  # type: ignore[misc]
-        calls.append((f"values {name!r}", lambda m, n=name: m.values(n)))  # type: ignore[misc]
-        calls.append((f"spans {name!r}", lambda m, n=name: m.spans(n)))  # type: ignore[misc]
+        yield from ((method, name) for method in ("has", "value", "values", "spans"))
     for host in (*HOSTS, message.sent_by.partition(b":")[0]):
-        for tag in (b"", b"d2f"):
-            calls.append((f"echoed {host!r}", lambda m, h=host, t=tag: m.echoed(t, h, 5062)))  # type: ignore[misc]
-        calls.append((f"forwarded {host!r}", lambda m, h=host: m.forwarded(b"a:b", TOP, h, 7)))  # type: ignore[misc]
+        yield ("echoed", b"", host, 5062)
+        yield ("echoed", b"d2f", host, 5062)
+        yield ("forwarded", b"sip:b@192.0.2.4", TOP, host, 7)
     for cuts in _cut_sets(message):
-        calls.append((f"cut {cuts}", lambda m, c=cuts: m.forwarded(b"a:b", TOP, b"h", 65535, c)))  # type: ignore[misc]
-    return calls
+        yield ("forwarded", b"sip:b@192.0.2.4", TOP, b"192.0.2.1", 65_535, cuts)
 
 
 def _cut_sets(message: Message) -> list[list[Cut]]:

@@ -144,13 +144,19 @@ cdef class UdpBatch:
         return len(self.queue)
 
     def sender(self, bytes key not None):
-        """Return the way to an address: port and IPv4 address, or port, IPv6 address and scope."""
+        """Return the way to an address: port and IPv4 address, or port, IPv6 address and scope.
+
+        The empty key is the peer of a connected socket.
+        """
         cdef UdpSender sender = UdpSender.__new__(UdpSender)
         cdef const char* text = PyBytes_AS_STRING(key)
-        if PyBytes_GET_SIZE(key) != (KEY_V6 if self.is_v6 else KEY_V4):
-            raise ValueError(f"key is not one of this socket: {key!r}")
         sender.batch = self
         memset(&sender.peer, 0, sizeof(Peer))
+        sender.peer_size = 0
+        if not key:
+            return sender
+        if PyBytes_GET_SIZE(key) != (KEY_V6 if self.is_v6 else KEY_V4):
+            raise ValueError(f"key is not one of this socket: {key!r}")
         if self.is_v6:
             sender.peer.v6.sin6_family = AF_INET6
             memcpy(&sender.peer.v6.sin6_port, text, 2)

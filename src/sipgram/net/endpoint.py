@@ -13,7 +13,7 @@ from typing import Literal
 
 from sipgram.errors import ParseError, SettingsError
 from sipgram.net.tcp import TcpFlow
-from sipgram.net.udp import UdpFlow, UdpListener, shown_address
+from sipgram.net.udp import UdpFlow, UdpListener, listener_class, shown_address
 from sipgram.settings import TransportSettings
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
@@ -99,11 +99,12 @@ class Endpoint:
             OSError: the address cannot be bound.
         """
         if address.transport == "udp":
-            listener = UdpListener(
+            listener = listener_class()(
                 receive=self._on_datagram,
                 after_batch=self.after_batch,
                 loop=self._loop,
                 queue_max=self._limits.datagram_queue_max,
+                refused=self.table.transport_failed,
             )
             listener.open(
                 address.host,

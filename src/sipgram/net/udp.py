@@ -10,6 +10,8 @@ from functools import partial
 from typing import Final, Protocol
 
 from sipgram.errors import UsageError
+from sipgram.native import udp_enabled
+from sipgram.net.readiness import Readiness
 from sipgram.sip.message.message import Message
 
 BATCH: Final = 32
@@ -100,6 +102,7 @@ class UdpListener:
         self._queue_max = queue_max
         self._flows: dict[Address, UdpFlow] = {}
         self._socket: socket.socket | None = None
+        self._readiness: Readiness | None = None
         self.dropped = 0
         "Datagrams not sent because the queue was full."
         self.host = ""
@@ -128,17 +131,20 @@ class UdpListener:
             sock.close()
             raise
         self._socket = sock
+        self._readiness = Readiness(
+            sock, loop=self._loop, on_readable=self._readable, on_writable=self._writable
+        )
         self.host, self.port = sock.getsockname()[:2]
         shown = advertised or self.host
         shown = f"[{shown}]" if ":" in shown else shown
         self.via_line = f"Via: SIP/2.0/UDP {shown}:{self.port};branch=".encode()
-        self._loop.add_reader(sock, self._readable)
 
     def close(self) -> None:
         """Stop receiving and drop what could not be sent."""
+        if self._readiness is not None:
+            self._readiness.close()
+            self._readiness = None
         if self._socket is not None:
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
             self._socket.close()
             self._socket = None
 
@@ -174,7 +180,7 @@ class UdpListener:
             except OSError:
                 if self._send_again(sock, data, address):
                     return True
-            self._loop.add_writer(sock, self._writable)
+            self._want_write(True)
         if len(self._queue) < self._queue_max:
             self._queue.append((data, address))
         else:
@@ -204,8 +210,11 @@ class UdpListener:
                 if not self._send_again(sock, data, address):
                     return
             self._queue.popleft()
-        if sock is not None:
-            self._loop.remove_writer(sock)
+        self._want_write(False)
+
+    def _want_write(self, wanted: bool, /) -> None:
+        if self._readiness is not None:
+            self._readiness.want_write(wanted)
 
     def _readable(self) -> None:
         now = self._loop.time()
@@ -245,7 +254,7 @@ class UdpListener:
                 _, ancillary, _, address = sock.recvmsg(0, 512, _MSG_ERRQUEUE)
             except OSError:
                 break  # The queue is empty.
-            flow = self._flows.get(_zoned(address))
+            flow = self._flows.get(_zoned(address)) if address else None
             if flow is not None and any(_is_unreachable(data) for _, _, data in ancillary):
                 flows[flow.address] = flow
         if self._refused is not None:
@@ -254,6 +263,15 @@ class UdpListener:
 
     def __str__(self) -> str:
         return f"udp {shown_address((self.host, self.port))}"
+
+
+def listener_class() -> type[UdpListener]:
+    """Return the listener that runs here, native or plain."""
+    if not udp_enabled():
+        return UdpListener
+    from sipgram.net.udp_batch import NativeUdpListener
+
+    return NativeUdpListener
 
 
 def shown_address(address: Address) -> str:

@@ -6,7 +6,6 @@ Its twin is ``udp.UdpListener``: the same from outside, held equal by the same t
 import asyncio
 from collections.abc import Callable
 
-from sipgram.native import udp_enabled
 from sipgram.net._udp import UdpBatch
 from sipgram.net.udp import (
     BATCHES_PER_WAKE,
@@ -45,7 +44,6 @@ class NativeUdpListener(UdpListener):
         )
         self._batch: UdpBatch | None = None
         self._flows_by_key: dict[bytes, UdpFlow] = {}
-        self._is_writing = False
 
     def open(self, host: str, port: int, *, advertised: str, buffer_bytes: int) -> None:
         super().open(host, port, advertised=advertised, buffer_bytes=buffer_bytes)
@@ -61,8 +59,7 @@ class NativeUdpListener(UdpListener):
 
     def close(self) -> None:
         if self._batch is not None:
-            self._batch.close()
-            self._batch = None
+            self._batch.close()  # Kept: flows that somebody holds go on to drop what they send.
         super().close()
 
     def _new_flow(self, address: Address) -> UdpFlow:
@@ -77,7 +74,8 @@ class NativeUdpListener(UdpListener):
         self._flows_by_key.clear()
 
     def _flow_of(self, key: bytes) -> UdpFlow:
-        return self.flow(unpacked_address(key))
+        flow = self._flows_by_key[key] = self.flow(unpacked_address(key))
+        return flow
 
     def _wake(self) -> None:
         self._loop.call_soon(self._flush)
@@ -91,23 +89,19 @@ class NativeUdpListener(UdpListener):
     def _look_after(self, batch: UdpBatch) -> None:
         """See to what the last sending left behind."""
         self.dropped = batch.dropped
-        if batch.queued and not self._is_writing and self._socket is not None:
-            self._is_writing = True
-            self._loop.add_writer(self._socket, self._writable)
+        if batch.queued:
+            self._want_write(True)
 
     def _writable(self) -> None:
         batch = self._batch
-        if batch is None or self._socket is None:
-            return
-        batch.drain()
-        self.dropped = batch.dropped
-        if not batch.queued:
-            self._is_writing = False
-            self._loop.remove_writer(self._socket)
+        if batch is not None:
+            batch.drain()
+            self.dropped = batch.dropped
+            self._want_write(batch.queued > 0)
 
     def _readable(self) -> None:
         batch = self._batch
-        if batch is None:
+        if batch is None or self._socket is None:
             return
         now = self._loop.time()
         try:
@@ -120,8 +114,3 @@ class NativeUdpListener(UdpListener):
             batch.failed = False
             self._read_errors(now)
         self._after_batch()
-
-
-def listener_class() -> type[UdpListener]:
-    """Return the listener that runs here; see ``native``."""
-    return NativeUdpListener if udp_enabled() else UdpListener

@@ -85,11 +85,13 @@ class Fork:
         """Send the request, which came in on ``source``, to every target at once (§16.6)."""
         request, proxy = self._request, self._proxy
         live = proxy.brancher.live
-        branches = [(live(request, target.name), target) for target in targets]
-        self._open = dict(branches)  # All of them before the first is sent: a send may fail.
-        for branch, target in branches:
+        # All of them before the first is sent, which may fail; two of one name are one contact.
+        self._open = {live(request, target.name): target for target in targets}
+        for branch, target in list(self._open.items()):
             flow = target.flow
             top = flow.via_line + branch + b"\r\n"
+            if request.content_length < 0 and flow.is_reliable:
+                top += b"Content-Length: %d\r\n" % len(request.body)
             data = request.forwarded(target.uri, top, source.host, source.port, cuts)
             proxy.table.start_client(
                 data, branch=branch, method=request.method, flow=flow, user=self, now=now
@@ -116,7 +118,7 @@ class Fork:
             self._proxy.user.on_outcome(target, self._request.method, status)
         if status < 300:
             if self._rank > _TAKEN:
-                self._rank, self._best = _TAKEN, response.relayed()
+                self._rank, self._best = _TAKEN, self._relayed(response)
         else:
             self._consider(status, response)
         self._settle(now)
@@ -165,7 +167,15 @@ class Fork:
             rank = _HELPFUL if status in PREFERRED else _FINAL
         if rank < self._rank:
             self._rank = rank
-            self._best = b"" if rank == _AWAY else response.relayed()
+            self._best = b"" if rank == _AWAY else self._relayed(response)
+
+    def _relayed(self, response: Message) -> bytes:
+        """Return the response as it goes up; a stream needs Content-Length (§18.3)."""
+        data = response.relayed()
+        if response.content_length >= 0 or not self._server.flow.is_reliable:
+            return data
+        line = b"\r\nContent-Length: %d\r\n\r\n" % len(response.body)
+        return data.replace(b"\r\n\r\n", line, 1)
 
     def _note_away(self) -> None:
         """A target that gave no answer may yet take a copy later, like one that said 480."""

@@ -35,13 +35,14 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One message that was sent, and how often it will arrive."""
+    """One message that was sent, and when it arrives."""
 
     sent: float
     source: Address
     target: Address
     data: bytes
-    copies: int
+    arrivals: tuple[float, ...]
+    "Earliest first; empty for one that is lost, two for one that is repeated."
 
 
 class FakeNetwork:
@@ -116,7 +117,8 @@ class FakeNetwork:
             delays = [arrival - self.clock.now]
         else:
             delays = self._delays()
-        self.packets.append(Packet(self.clock.now, source, target, data, len(delays)))
+        arrivals = tuple(self.clock.now + delay for delay in sorted(delays))
+        self.packets.append(Packet(self.clock.now, source, target, data, arrivals))
         for delay in delays:
             self.call_later(delay, lambda: self._arrive(source, target, data, is_reliable))
         return True

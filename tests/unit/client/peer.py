@@ -5,7 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Self
 
-from sipgram.net.endpoint import Address, Endpoint
+from sipgram.net.endpoint import Address, Endpoint, Transport
 from sipgram.sip.message import digest
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.reply import build
@@ -17,28 +17,31 @@ REALM = "example.com"
 TIMERS = Timers(t1=0.01, t2=0.02, t4=0.02)
 """A request is given up after 0.64 s."""
 Answer = tuple[int, Sequence[bytes]]
-SILENCE: Answer = (0, ())
 
 
 class Peer:
-    """Listens on UDP and TCP; every request is kept for ``received``."""
+    """Listens on UDP and TCP of one port; every request is kept for ``received``."""
 
-    def __init__(self, *, password: str | None = None) -> None:
+    def __init__(
+        self, *, password: str | None = None, transports: Sequence[Transport] = ("tcp", "udp")
+    ) -> None:
         self.password = password
         self.nonce = "nonce-1"
         self.port = 0
-        self.tcp_port = 0
+        self._transports = transports
         self._endpoint = Endpoint(self, timers=TIMERS)
         self._script: dict[bytes, deque[Answer]] = defaultdict(deque)
         self._requests: dict[bytes, asyncio.Queue[tuple[Message, Flow]]] = defaultdict(
             asyncio.Queue
         )
+        self._ignored: set[bytes] = set()
         self._branch = 0
         self._registered: Flow | None = None
 
     async def __aenter__(self) -> Self:
-        self.port = (await self._endpoint.listen(Address("udp", "127.0.0.1", 0))).port
-        self.tcp_port = (await self._endpoint.listen(Address("tcp", "127.0.0.1", 0))).port
+        for transport in self._transports:
+            bound = await self._endpoint.listen(Address(transport, "127.0.0.1", self.port))
+            self.port = bound.port
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -50,7 +53,7 @@ class Peer:
 
     @property
     def tcp(self) -> str:
-        return f"tcp:127.0.0.1:{self.tcp_port}"
+        return f"tcp:127.0.0.1:{self.port}"
 
     def says(self, method: bytes, status: int, *headers: bytes) -> None:
         """Answer the next request of this method so; 0 for not at all."""
@@ -112,9 +115,12 @@ class Peer:
 
     def on_request(self, request: Message, flow: Flow, now: float) -> None:
         assert not request.faults, request.faults
+        if request.key in self._ignored:
+            return
         self._requests[request.method].put_nowait((request, flow))
         status, headers = self._answer(request, flow)
         if not status:
+            self._ignored.add(request.key)
             return
         response = build(
             request, status, to_tag=b"peer", host=flow.host, port=flow.port, headers=headers

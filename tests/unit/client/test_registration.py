@@ -103,7 +103,7 @@ async def test_silent_registrar_is_no_answer(peer: Peer) -> None:
 
 
 async def test_registration_is_refreshed(peer: Peer) -> None:
-    async with alice(peer.udp, refresh_share=0.000001) as me:
+    async with alice(peer.udp, refresh_share=0.00001) as me:
         cseqs = [(await peer.received(b"REGISTER")).cseq for _ in range(3)]
         assert cseqs == [1, 2, 3]
         assert await anext(me.events()) == REGISTERED
@@ -159,7 +159,7 @@ async def test_client_tries_until_the_registrar_is_back(peer: Peer) -> None:
 
 
 async def test_refresh_without_answer_is_told_and_tried_again(peer: Peer) -> None:
-    async with alice(peer.udp, refresh_share=0.000001) as me:
+    async with alice(peer.udp, refresh_share=0.00001) as me:
         events = me.events()
         await anext(events)
         peer.says(b"REGISTER", 0)
@@ -178,7 +178,7 @@ async def test_end_does_not_wait_for_a_registrar_that_is_gone(peer: Peer) -> Non
 async def test_events_end_with_a_mistake_of_ours(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with alice(peer.udp, refresh_share=0.000001) as me:
+    async with alice(peer.udp, refresh_share=0.00001) as me:
         monkeypatch.setattr(me._registration, "register", lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await asyncio.wait_for(_all(me), timeout=5)

@@ -1,5 +1,6 @@
 """The rounds of a comparison: each server afresh, the same load on each, one after the other."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +62,8 @@ def compare(
         tell(f"round {number + 1} of {choice.rounds}")
         if target is not None:
             server = Running("target", target.host, target.port, choice.server_pid)
-            rounds.append({"target": _run(program, load, server, memory=choice.memory)})
+            again = dataclasses.replace(load, leave=True)
+            rounds.append({"target": _run(program, again, server, memory=choice.memory)})
             continue
         runs: dict[str, Run] = {}
         # The order turns from round to round, so that a drifting machine favours nobody.

@@ -26,7 +26,11 @@ _SPARE_S = 30.0  # what a run may take beyond its own limit, to print its line
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One load: who sends how much; ``limit_s`` ends it whatever the server does."""
+    """One load: who sends how much.
+
+    ``limit_s`` ends it whatever the server does, ``leave`` ends its bindings, for a server that
+    is used again.
+    """
 
     mode: Mode
     users: int = 1000
@@ -40,7 +44,8 @@ class Load:
     nonce_uses: int = 128
     domain: str = "example.com"
     password: str | None = None
-    limit_s: int = 300
+    limit_s: int = 120
+    leave: bool = False
 
     def arguments(self, *, host: str, port: int, pid: int | None) -> list[str]:
         """The generator's command line for this load, without its own name."""
@@ -59,6 +64,8 @@ class Load:
         line: list[str] = ["relay" if self.mode == "digest" else self.mode]
         for name, value in options.items():
             line += [f"--{name}", str(value)]
+        if self.leave:
+            line.append("--leave")
         if self.password is not None:
             line += ["--nonce-uses", str(self.nonce_uses), "--digest", "u0", self.password]
         return line

@@ -69,8 +69,18 @@ def started(system: System, load: Load) -> Iterator[Running]:
             running = kamailio(load, folder=Path(folder))
         else:
             running = sipgram(load, folder=Path(folder), plain=system == "sipgram (plain)")
-        with running as server:
+        with _unwinding_on_sigterm(), running as server:
             yield server
+
+
+@contextmanager
+def _unwinding_on_sigterm() -> Iterator[None]:
+    """Make SIGTERM unwind like Ctrl-C, so that no server of ours is left behind."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The location table: AoRs, their bindings, and the fast way from a Request-URI to both (RFC 3261 §10)."""
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from typing import Final, Protocol
 
@@ -13,6 +14,8 @@ IDLE_AORS_MAX: Final = 65_536
 """AoRs without a binding that are remembered; beyond that the longest unused goes."""
 URIS_PER_AOR_MAX: Final = 8
 """Spellings of one AoR that are remembered; others are parsed each time."""
+URI_BYTES_MAX: Final = 256
+"""A longer spelling is not remembered, nor is an AoR without a binding that came by one."""
 
 
 class Binding:
@@ -33,6 +36,7 @@ class Binding:
         "params",
         "q",
         "refuses",
+        "source",
         "updated",
         "uri",
         "value",
@@ -58,6 +62,7 @@ class Binding:
         self.value = value  # The Contact value as it came: an equal one is a plain refresh.
         self.uri = uri
         self.flow = flow
+        self.source = flow  # Where its REGISTER came from; differs when D27 chose another way.
         self.name = b"%b %b %d" % (uri, flow.host, flow.port)
         self.expires = expires
         self.call_id = call_id
@@ -125,7 +130,9 @@ class Locations:
         self._bindings_max = bindings_max
         self._by_uri: dict[bytes, AorEntry] = {}
         self._by_aor: dict[Aor, AorEntry] = {}
-        self._idle: dict[Aor, None] = {}  # Those of _by_aor without a binding, oldest first.
+        # Those of _by_aor without a binding, oldest first. Not a dict, where to look for the
+        # first key takes the longer the more keys before it have gone.
+        self._idle: OrderedDict[Aor, None] = OrderedDict()
         self._own_addresses = own_addresses
         self.bindings_count = 0
 
@@ -154,6 +161,10 @@ class Locations:
         if aor.domain in self.domains or not aor.domain:
             return aor
         return Aor(aor.user, self.domains[0])
+
+    def holds(self, entry: AorEntry) -> bool:
+        """Say whether the entry is, or may become again, the one of its AoR."""
+        return self._by_aor.get(entry.aor, entry) is entry
 
     def attach(self, entry: AorEntry, binding: Binding) -> None:
         """Add a binding.
@@ -219,8 +230,10 @@ class Locations:
             if account_id is None:
                 raise Refusal(404, f"Not Found: {shown(str(aor).encode())}")
             entry = AorEntry(aor, account_id)
+            if len(uri) > URI_BYTES_MAX:
+                return entry
             self._keep_idle(entry)
-        if len(entry.uris) < URIS_PER_AOR_MAX:
+        if len(entry.uris) < URIS_PER_AOR_MAX and len(uri) <= URI_BYTES_MAX:
             entry.uris.append(uri)
             self._by_uri[uri] = entry
         return entry

@@ -1,9 +1,10 @@
 """The registrar's steps (RFC 3261 §10.3)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
-from sipgram.errors import ParseError, Refusal
+from sipgram.errors import Error, ParseError, Refusal, Unavailable
 from sipgram.identity import Entropy
 from sipgram.services.answers import Later, Reply
 from sipgram.services.registrar import rules
@@ -20,7 +21,8 @@ class Changes(NamedTuple):
     """What a REGISTER did to the bindings."""
 
     put: list[Binding]
-    drop: list[Binding]
+    ended: list[Binding]
+    "Removed or replaced, of those that were there before."
 
 
 class Routes(Protocol):
@@ -62,19 +64,31 @@ class Registrar:
             self._refresh(binding, request, now)
             return Reply(200, headers=self._listed(entry, now))
         if rules.asks_to_clear(request):  # Step 6.
-            changes = Changes([], [b for b in entry.bindings if _is_newer(b, request, source, now)])
-            for old in changes.drop:
-                self._locations.detach(entry, old)
+            changes = self._clear(entry, request, source, now)
         else:
             changes = self._update(entry, request, source, now)  # Step 7.
-        if changes.put or changes.drop:
+        if changes.put or changes.ended:
             return Later(self._commit(entry, changes, now))
         return Reply(200, headers=self._listed(entry, now))  # Step 8.
 
     async def _commit(self, entry: AorEntry, changes: "Changes", now: float) -> Reply:
-        """Answer once the change cannot be lost any more (D37)."""
-        await self._store.commit(put=changes.put, drop=changes.drop, now=now)
+        """Answer once the change cannot be lost any more (D37).
+
+        §10.3 step 7: "If any one of them fails (for example, because the back-end database
+        commit failed), the request MUST fail with a 500 (Server Error) response and all
+        tentative binding updates MUST be removed."
+        """
+        keys = {binding.key for binding in changes.put}
+        drop = [binding for binding in changes.ended if binding.key not in keys]
+        try:
+            await self._store.commit(put=changes.put, drop=drop, now=now)
+        except Error:
+            self._undo(entry, changes)
+            raise
         for binding in changes.put:
+            binding.kept_until = binding.expires
+            if binding.entry is not entry:
+                continue  # Replaced, or its account is gone, in the meantime.
             for told in self._on_bound:
                 told(entry, binding)
         return Reply(200, headers=self._listed(entry, now))
@@ -87,9 +101,10 @@ class Registrar:
         is_same = (
             request.call_id == binding.call_id
             and request.cseq > binding.cseq
-            and source is binding.flow
+            and source is binding.source
+            and binding.kept_until > 0  # Not while its first commit runs.
             and request.values(b"contact") == [binding.value]
-            and b"expires=" not in binding.value
+            and b"expires" not in binding.value.lower()
         )
         if not is_same:
             return None
@@ -111,57 +126,68 @@ class Registrar:
         binding.updated = now
         binding.is_silent = False
 
+    def _clear(self, entry: AorEntry, request: Message, source: Flow, now: float) -> "Changes":
+        """Remove all bindings (§10.3 step 6)."""
+        _check_order(entry.bindings, request, source, now)
+        changes = Changes([], [])
+        for old in list(entry.bindings):
+            self._end(entry, old, changes)
+        return changes
+
     def _update(self, entry: AorEntry, request: Message, source: Flow, now: float) -> "Changes":
         """Add, change and remove bindings: all of them or, on a fault, none (§10.3 step 7)."""
         changes = Changes([], [])
         self._locations.drop_expired(entry, now)
         wishes = rules.wishes(request, self._settings)
-        pairs = [(wish, self._matching(entry, wish)) for wish in wishes]
-        for wish, olds in pairs:
+        pairs = [(wish, self._routes.flow_to(wish.parsed, source)) for wish in wishes]
+        for wish, flow in pairs:
             self._check_target(wish)
-            for old in olds:
-                if not _is_newer(old, request, source, now):
-                    raise ParseError(f"CSeq is not higher than before: {request.cseq}")
-        for wish, olds in pairs:
-            for old in olds:
-                self._locations.detach(entry, old)
-            if wish.expires_s:
-                changes.drop.extend(self._make_room(entry))
-                changes.put.append(self._bind(entry, wish, request, source, now))
-            changes.drop.extend(b for b in olds if not wish.expires_s or b.key != wish.key)
+            _check_order(_matching(entry, wish, flow), request, source, now)
+        try:
+            for wish, flow in pairs:
+                for old in _matching(entry, wish, flow):
+                    self._end(entry, old, changes)
+                if wish.expires_s:
+                    self._make_room(entry, changes)
+                    binding = _binding(entry, wish, flow, request.call_id, request.cseq, now)
+                    binding.source = source
+                    self._prolong(binding, wish.expires_s, now)
+                    self._locations.attach(entry, binding)
+                    changes.put.append(binding)
+        except Unavailable:
+            self._undo(entry, changes)
+            raise
         return changes
 
-    def _matching(self, entry: AorEntry, wish: Wish) -> list[Binding]:
-        """Return the bindings that a contact replaces: its device's (D5), or an equal URI's."""
-        return [
-            old
-            for old in entry.bindings
-            if (wish.instance and old.instance == wish.instance)
-            or old.uri == wish.uri
-            or SipUri.parse(old.uri).is_equivalent(wish.parsed)
-        ]
+    def _end(self, entry: AorEntry, old: Binding, changes: Changes) -> None:
+        self._locations.detach(entry, old)
+        if old in changes.put:  # A contact that stands twice in one REGISTER.
+            changes.put.remove(old)
+        else:
+            changes.ended.append(old)
+
+    def _undo(self, entry: AorEntry, changes: Changes) -> None:
+        """Put things back, but for what a later REGISTER has changed in the meantime."""
+        for binding in changes.put:
+            self._locations.detach(entry, binding)
+        if not self._locations.holds(entry):
+            return
+        for old in changes.ended:
+            if any(b.key == old.key or b.uri == old.uri for b in entry.bindings):
+                continue
+            with suppress(Unavailable):  # Others have filled the table.
+                self._locations.attach(entry, old)
 
     def _check_target(self, wish: Wish) -> None:
         host = wish.parsed.host.decode("ascii")
         if self._locations.is_own_address(host, wish.parsed.port or 5060):
             raise Refusal(403, f"Contact Is This Server: {wish.parsed}")
 
-    def _make_room(self, entry: AorEntry) -> list[Binding]:
+    def _make_room(self, entry: AorEntry, changes: Changes) -> None:
         """Let the longest unheard contacts go when there are too many (D5)."""
         over = len(entry.bindings) + 1 - self._settings.bindings_per_aor_max
-        gone = sorted(entry.bindings, key=lambda binding: binding.updated)[: max(0, over)]
-        for binding in gone:
-            self._locations.detach(entry, binding)
-        return gone
-
-    def _bind(
-        self, entry: AorEntry, wish: Wish, request: Message, source: Flow, now: float
-    ) -> Binding:
-        flow = self._routes.flow_to(wish.parsed, source)
-        binding = _binding(entry, wish, flow, request.call_id, request.cseq, now)
-        self._prolong(binding, wish.expires_s, now)
-        self._locations.attach(entry, binding)
-        return binding
+        for binding in sorted(entry.bindings, key=lambda b: b.updated)[: max(0, over)]:
+            self._end(entry, binding, changes)
 
     def restore(self, kept: KeptBinding, flow: Flow, *, left_s: float, now: float) -> None:
         """Take back a binding that was kept over a restart and has ``left_s`` seconds to go.
@@ -202,8 +228,32 @@ def _binding(
     )
 
 
+def _matching(entry: AorEntry, wish: Wish, flow: Flow) -> list[Binding]:
+    """Return the bindings that a contact replaces: its device's (D5), or an equal URI's."""
+    return [old for old in entry.bindings if _is_same(old, wish, flow)]
+
+
+def _is_same(old: Binding, wish: Wish, flow: Flow) -> bool:
+    if wish.instance and old.instance == wish.instance:
+        return True
+    if old.uri != wish.uri and not SipUri.parse(old.uri).is_equivalent(wish.parsed):
+        return False
+    if wish.instance and old.instance:
+        # Two devices may have one URI behind two NATs; on one flow they are one device, which
+        # made up another instance when it started.
+        return (old.flow.host, old.flow.port) == (flow.host, flow.port)
+    return True
+
+
+def _check_order(olds: list[Binding], request: Message, source: Flow, now: float) -> None:
+    """Refuse a REGISTER that came after a later one (§10.3 steps 6 and 7)."""
+    for old in olds:
+        if not _is_newer(old, request, source, now):
+            raise ParseError(f"CSeq is not higher than before: {request.cseq}")
+
+
 def _is_newer(old: Binding, request: Message, source: Flow, now: float) -> bool:
     """Say whether a REGISTER may change a binding (§10.3 step 7; D29 for rebooted phones)."""
     if request.call_id != old.call_id or request.cseq > old.cseq:
         return True
-    return source is not old.flow or now - old.updated > rules.REBOOT_AFTER_S
+    return source is not old.source or now - old.updated > rules.REBOOT_AFTER_S

@@ -36,10 +36,8 @@ class BindingRows:
         for binding in put:
             wait = loop.create_future()
             self._writer.submit("binding_put", self._row(binding, now), _resolver(wait))
-            binding.kept_until = binding.expires
             waits.append(wait)
-        for wait in waits:
-            await wait
+        await asyncio.gather(*waits)
 
     def write_behind(self, binding: Binding, now: float) -> None:
         """Write a refresh when less than half of it is still true on disk."""
@@ -47,12 +45,17 @@ class BindingRows:
             return
         expires_utc = self._wall() + binding.expires - now
         row = (binding.call_id, binding.cseq, expires_utc, binding.aor, binding.key)
+        before, binding.kept_until = binding.kept_until, binding.expires
+
+        def note(error: Exception | None) -> None:
+            if error is not None:
+                self.failed += 1
+                binding.kept_until = before
+
         try:
-            self._writer.submit("binding_refresh", row, self._note)
-        except Unavailable:
-            self.failed += 1
-        else:
-            binding.kept_until = binding.expires
+            self._writer.submit("binding_refresh", row, note)
+        except Unavailable as error:
+            note(error)
 
     async def load(self) -> AsyncIterator[KeptBinding]:
         """Yield every binding that has not expired."""
@@ -93,10 +96,6 @@ class BindingRows:
             wall,
             wall + binding.expires - now,
         )
-
-    def _note(self, error: Exception | None) -> None:
-        if error is not None:
-            self.failed += 1
 
 
 def _resolver(wait: asyncio.Future[None]) -> Callable[[Exception | None], None]:

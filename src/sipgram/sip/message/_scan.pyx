@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memchr, memcmp, memcpy
 
 from sipgram.sip.message.headers import KINDS
-from sipgram.sip.message.scan import BRANCH_COOKIE, HEADER_BYTES_MAX
+from sipgram.sip.message.scan import BRANCH_COOKIE, CSEQ_MAX, HEADER_BYTES_MAX
 from sipgram.sip.message.scan import scan as scan_plain
 
 include "_scan_tables.pxi"

@@ -178,10 +178,14 @@ cdef bint read_cseq(
     NativeMessage m, const unsigned char* at, const unsigned char* end
 ) noexcept:
     cdef const unsigned char* start = at
-    while at < end and CLASS[at[0]] & IS_DIGIT:
+    cdef long long number = 0
+    while at < end and at - start <= 10 and CLASS[at[0]] & IS_DIGIT:
+        number = number * 10 + at[0] - 48
         at += 1
-    m.cseq = read_number(start, at)
-    if m.cseq < 0 or at == end or (at[0] != SPACE and at[0] != TAB):
+    if not 1 <= at - start <= 10 or number > NUMBER_MAX:
+        return False
+    m.cseq = <int> number
+    if at == end or (at[0] != SPACE and at[0] != TAB):
         return False
     while at < end and (at[0] == SPACE or at[0] == TAB):
         at += 1

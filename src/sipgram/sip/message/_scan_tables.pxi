@@ -57,6 +57,7 @@ cdef dict NUMBERS = {}
 
 cdef int VIA, MAX_FORWARDS, FROM, TO, CALL_ID, CSEQ, CONTENT_LENGTH, TIMESTAMP
 cdef bytes COOKIE = BRANCH_COOKIE
+cdef long long NUMBER_MAX = CSEQ_MAX
 cdef Py_ssize_t HEAD_MAX = min(HEADER_BYTES_MAX, 60_000)  # Lines start at offsets of 16 bits.
 
 

@@ -265,9 +265,11 @@ def _read_lines(message: PlainMessage, block: bytes, at: int, faults: list[str])
 
 def _read_fields(message: PlainMessage, faults: list[str]) -> None:
     first = message.first
-    for name in MANDATORY:
-        if not first.get(name):
-            faults.append(f"{NAMES[name]} is {'empty' if name in first else 'missing'}")
+    faults += [
+        f"{NAMES[name]} is {'empty' if name in first else 'missing'}"
+        for name in MANDATORY
+        if not first.get(name)
+    ]
     try:
         _read_via(message)
     except ParseError as error:

@@ -45,7 +45,9 @@ def test_a_fold_is_one_space(value: bytes, expected: bytes) -> None:
         (b",,", [b"", b"", b""]),
     ],
 )
-def test_commas_part_a_list_outside_quotes_and_brackets(value: bytes, expected: list[bytes]) -> None:
+def test_commas_part_a_list_outside_quotes_and_brackets(
+    value: bytes, expected: list[bytes]
+) -> None:
     assert grammar.split_list(value) == expected
 
 

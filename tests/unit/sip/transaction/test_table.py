@@ -83,6 +83,19 @@ def test_an_answer_is_repeated_until_timer_j() -> None:
     assert given.user.take() == [("request", b"MESSAGE")]
 
 
+def test_a_request_is_known_while_it_is_open_and_until_timer_j() -> None:
+    given = Given()
+    request = given.receive(REQUEST)
+    known = [given.table.knows(request.key)]
+    server = given.table.open_server(request, given.flow, 0.0)
+    known.append(given.table.knows(request.key))
+    server.respond(messages.response(REQUEST, 200), 1.0)
+    known.append(given.table.knows(request.key))
+    given.table.advance(40.0)
+    known.append(given.table.knows(request.key))
+    assert known == [False, True, True, False]
+
+
 @pytest.mark.rfc("3261", "17.2.2")
 def test_over_a_reliable_transport_nothing_is_remembered() -> None:
     """§17.2.2: Timer J is "zero seconds for reliable transports"."""

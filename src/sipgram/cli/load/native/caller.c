@@ -85,7 +85,8 @@ static void put_register(Caller *caller, Writer *out, uint32_t item, const char 
     put(out, "\r\nTo: <"), put_address(out, "u", item, load->domain);
     put(out, ">\r\nContact: <sip:u"), put_number(out, item);
     put(out, "@"), put(out, sent_by);
-    put(out, caller->transport->is_reliable ? ";transport=tcp>\r\nExpires: 3600\r\n" : ">\r\nExpires: 3600\r\n");
+    put(out, caller->transport->is_reliable ? ";transport=tcp>\r\nExpires: " : ">\r\nExpires: ");
+    put_number(out, caller->phase->expires_s), put(out, "\r\n");
 }
 
 /* Writes the slot's next attempt; with credentials when there is a challenge to answer. */

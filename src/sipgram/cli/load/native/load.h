@@ -134,6 +134,7 @@ typedef struct {
     Method method;
     char letter;   /* sets this phase's branches apart */
     unsigned cseq; /* of the first attempt */
+    unsigned expires_s; /* of a REGISTER; 0 ends the binding */
     long count;
     int window;  /* requests outstanding at most */
     double rate; /* requests a second, 0: as fast as answers come */

@@ -8,6 +8,9 @@
  *   loadgen rate     --rate R --seconds T: MESSAGEs over UDP at a steady pace, however the server keeps up
  *   loadgen response USER REALM PASSWORD METHOD URI NONCE NC CNONCE: prints a digest response, to check this program
  *
+ * More: --host --domain --body-bytes --nonce-uses, --pid of the server to count its CPU, --limit-s to end it in any
+ * case, --leave to end the bindings afterwards.
+ *
  * Prints one line of JSON and exits 0 when every request got its 200, 1 when not, 2 when it could not run.
  */
 #include "load.h"
@@ -29,6 +32,8 @@ enum {
     RATE_MAX = 1000000,
     SECONDS_MAX = 3600,
     REGISTER_WINDOW = 64,
+    EXPIRES_S = 3600,
+    LEAVE_S = 10,
     PAUSE_MS = 300, /* between phases: what the one before left behind is not the next one's */
 };
 
@@ -36,7 +41,7 @@ typedef struct {
     const char *mode;
     const char *host;
     Load load;
-    int port, count, window, pid, senders, receivers, rate, seconds, limit_s;
+    int port, count, window, pid, senders, receivers, rate, seconds, limit_s, leaves;
 } Options;
 
 double now_s(void) {
@@ -90,6 +95,7 @@ static void take_option(Options *out, const char *name, const char *value, int a
     else if (same(name, "rate")) out->rate = number(name, value, 1, RATE_MAX);
     else if (same(name, "seconds")) out->seconds = number(name, value, 1, SECONDS_MAX);
     else if (same(name, "limit-s")) out->limit_s = number(name, value, 1, SECONDS_MAX);
+    else if (same(name, "leave")) out->leaves = 1;
     else if (same(name, "digest")) {
         if (optind >= argc) die("digest needs a user and a password");
         out->load.sender = plain(name, value, USER_BYTES_MAX - 1);
@@ -102,11 +108,12 @@ static Options options_of(int argc, char **argv) {
         {"host", 1, 0, 0},      {"domain", 1, 0, 0},    {"port", 1, 0, 0},       {"users", 1, 0, 0},
         {"count", 1, 0, 0},     {"window", 1, 0, 0},    {"pid", 1, 0, 0},        {"body-bytes", 1, 0, 0},
         {"senders", 1, 0, 0},   {"receivers", 1, 0, 0}, {"nonce-uses", 1, 0, 0}, {"rate", 1, 0, 0},
-        {"seconds", 1, 0, 0},   {"limit-s", 1, 0, 0},   {"digest", 1, 0, 0},     {0, 0, 0, 0},
+        {"seconds", 1, 0, 0},   {"limit-s", 1, 0, 0},   {"digest", 1, 0, 0},     {"leave", 0, 0, 0},
+        {0, 0, 0, 0},
     };
     Options out = {
         .host = "127.0.0.1", .count = 50000, .window = 64, .senders = 8, .receivers = 8,
-        .rate = 1000, .seconds = 5, .limit_s = 300,
+        .rate = 1000, .seconds = 5, .limit_s = 120,
         .load = {.domain = "example.com", .users = 1000, .body_bytes = 12, .sender = "u0", .nonce_uses = 128},
     };
     int which;
@@ -161,6 +168,15 @@ static int measure(const Options *options, Transport *transport, Phase phase, co
     return figures.ok + figures.accepted < phase.count;
 }
 
+/* Ends the bindings: the next run on this server must not fork to sockets that are closed by then. */
+static void leave(const Options *options, Transport *transport, double deadline) {
+    Figures unused = {0};
+    Phase phase = {REGISTER, 'x', 30, 0, options->load.users, REGISTER_WINDOW, 0};
+    double soon = now_s() + LEAVE_S;
+    run_phase(transport, &options->load, &phase, soon < deadline ? soon : deadline, &unused);
+    free(unused.latency_ms);
+}
+
 static int print_response(int argc, char **argv) {
     char ha1[33], response[33];
     if (argc != 10) die("response needs USER REALM PASSWORD METHOD URI NONCE NC CNONCE");
@@ -183,9 +199,10 @@ int main(int argc, char **argv) {
                                ? tcp_open(options.host, options.port, options.senders, options.receivers)
                                : udp_open(options.host, options.port);
 
-    Phase enrol = {REGISTER, 'n', 10, options.load.users, is_register ? options.window : REGISTER_WINDOW, 0};
-    Phase refresh = {REGISTER, 'f', 20, options.load.users, options.window, 0};
-    Phase relay = {MESSAGE, 'm', 1, is_rate ? (long)options.rate * options.seconds : options.count,
+    int users = options.load.users, enrol_window = is_register ? options.window : REGISTER_WINDOW;
+    Phase enrol = {REGISTER, 'n', 10, EXPIRES_S, users, enrol_window, 0};
+    Phase refresh = {REGISTER, 'f', 20, EXPIRES_S, users, options.window, 0};
+    Phase relay = {MESSAGE, 'm', 1, 0, is_rate ? (long)options.rate * options.seconds : options.count,
                    is_rate ? WINDOW_MAX : options.window, is_rate ? options.rate : 0};
     printf("{\"mode\":\"%s\",\"users\":%d,\"window\":%d", options.mode, options.load.users, options.window);
     failed |= measure(&options, transport, enrol, "new", deadline);
@@ -194,5 +211,7 @@ int main(int argc, char **argv) {
     Meter end = meter_tree(options.pid);
     if (options.pid) printf(",\"rss_mb\":%.1f,\"processes\":%d}\n", end.rss_mb, end.processes);
     else printf(",\"rss_mb\":null,\"processes\":null}\n");
+    fflush(stdout);
+    if (options.leaves) leave(&options, transport, deadline);
     return failed;
 }

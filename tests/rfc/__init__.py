@@ -1,0 +1,1 @@
+"""What standards say, tried on a server that runs as its own process."""

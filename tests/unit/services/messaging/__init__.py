@@ -1,0 +1,1 @@
+"""Tests of pager mode (RFC 3428)."""

@@ -1,0 +1,1 @@
+"""Tests of the registrar (RFC 3261 §10.3)."""

@@ -1,0 +1,148 @@
+"""A registrar with a store that does as it is told, and phones that write to it."""
+
+from collections.abc import Sequence
+
+from sipgram.errors import Error
+from sipgram.identity import Entropy
+from sipgram.services.answers import Later, Reply
+from sipgram.services.registrar.location import AorEntry, Binding, Locations, OpenAccounts
+from sipgram.services.registrar.service import Registrar
+from sipgram.settings import RegistrarSettings
+from sipgram.sip.message.message import Message
+from sipgram.sip.message.parser import parse
+from sipgram.sip.message.uri import SipUri
+from sipgram.sip.sink import Flow
+from sipgram.testing.entropy import CountingEntropy
+from sipgram.testing.messages import request
+from sipgram.testing.recording import RecordingFlow
+
+BOB = b"<sip:bob@example.com>"
+HOME = b"<sip:bob@192.0.2.1:5060>"
+INSTANCE = b';+sip.instance="<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>"'
+
+
+class ToldStore:
+    """Remembers what it was asked to write; ``error`` is raised by the next commits."""
+
+    def __init__(self) -> None:
+        self.put: list[Binding] = []
+        self.drop: list[Binding] = []
+        self.behind: list[Binding] = []
+        self.error: Error | None = None
+
+    async def commit(self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float) -> None:
+        if self.error is not None:
+            raise self.error
+        self.put += put
+        self.drop += drop
+
+    def write_behind(self, binding: Binding, now: float) -> None:
+        self.behind.append(binding)
+
+    @property
+    def kept(self) -> set[bytes]:
+        """The URIs that a restart would find, when nothing was dropped and put again."""
+        return {b.uri for b in self.put} - {b.uri for b in self.drop}
+
+
+class StraightRoutes:
+    """Every contact is reached where its REGISTER came from, but for ``others``."""
+
+    def __init__(self) -> None:
+        self.others: dict[bytes, Flow] = {}
+
+    def flow_to(self, contact: SipUri, source: Flow) -> Flow:
+        return self.others.get(bytes(contact), source)
+
+
+class Rig:
+    """One registrar of example.com; ``flow`` is where the phone usually writes from."""
+
+    def __init__(
+        self,
+        settings: RegistrarSettings | None = None,
+        *,
+        entropy: Entropy | None = None,
+        bindings_max: int = 1_000,
+    ) -> None:
+        self.flow = RecordingFlow()
+        self.store = ToldStore()
+        self.routes = StraightRoutes()
+        self.bound: list[bytes] = []
+        self.locations = Locations(
+            ("example.com",),
+            accounts=OpenAccounts(),
+            bindings_max=bindings_max,
+            own_addresses={("192.0.2.100", 5060)},
+        )
+        self.registrar = Registrar(
+            self.locations,
+            routes=self.routes,
+            settings=settings or RegistrarSettings(spread=False),
+            entropy=entropy or CountingEntropy(),
+            store=self.store,
+            on_bound=(self._note,),
+        )
+
+    def _note(self, entry: AorEntry, binding: Binding) -> None:
+        self.bound.append(binding.uri)
+
+    async def register(
+        self,
+        *contacts: bytes,
+        expires: bytes | None = None,
+        aor: bytes = BOB,
+        call_id: bytes = b"call-1",
+        cseq: int = 1,
+        source: Flow | None = None,
+        now: float = 0.0,
+        account_id: int | None = None,
+    ) -> Reply:
+        """Send a REGISTER; return what the phone hears, or raise what dispatch maps."""
+        message = registering(*contacts, expires=expires, aor=aor, call_id=call_id, cseq=cseq)
+        answer = self.registrar.handle(message, source or self.flow, account_id, now)
+        if isinstance(answer, Later):
+            found = await answer.work
+            assert isinstance(found, Reply)
+            return found
+        return answer
+
+    def uris(self, aor: bytes = b"sip:bob@example.com") -> list[bytes]:
+        """The contacts of an AoR, in the order of their coming."""
+        return [binding.uri for binding in self.locations.find(aor).bindings]
+
+    def binding(self, aor: bytes = b"sip:bob@example.com") -> Binding:
+        """The only binding of an AoR."""
+        (binding,) = self.locations.find(aor).bindings
+        return binding
+
+
+def registering(
+    *contacts: bytes,
+    expires: bytes | None = None,
+    aor: bytes = BOB,
+    call_id: bytes = b"call-1",
+    cseq: int = 1,
+) -> Message:
+    """Return a REGISTER, a Contact line for each of ``contacts``."""
+    lines = [b"Contact: " + contact for contact in contacts]
+    if expires is not None:
+        lines.append(b"Expires: " + expires)
+    raw = request(
+        b"REGISTER",
+        b"sip:example.com",
+        sender=aor + b";tag=1",
+        to=aor,
+        call_id=call_id,
+        cseq=cseq,
+        headers=lines,
+    )
+    message = parse(raw)
+    assert not message.faults, message.faults
+    return message
+
+
+def contacts_of(reply: Reply) -> list[bytes]:
+    """The Contact values of a 200."""
+    assert reply.status == 200
+    return [line.removeprefix(b"Contact: ") for line in reply.headers]

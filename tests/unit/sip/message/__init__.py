@@ -1,0 +1,1 @@
+"""Tests of the lazy messages and the headers in them."""
