@@ -48,8 +48,17 @@ class EventQueue(AsyncIterator[Event]):
         return True
 
     def tell(self, state: ConnectionState) -> None:
-        """Queue a state, unless it is told already."""
-        if self._state is not None and self._state.state == state.state:
+        """Queue a state, unless it is told already.
+
+        The first comes before all messages: one that came in the same packet as the registrar's
+        200 is in the queue before the client has looked at that.
+        """
+        if self._state is None:
+            self._state = state
+            self._waiting.appendleft(state)
+            self._changed.set()
+            return
+        if self._state.state == state.state:
             return
         self._state = state
         if self._waiting and isinstance(self._waiting[-1], ConnectionState):

@@ -58,6 +58,15 @@ async def test_states_are_told_once_and_the_last_one_counts() -> None:
     assert await rest(queue) == [REGISTERED]
 
 
+async def test_first_state_comes_before_all_messages() -> None:
+    queue = EventQueue(waiting_max=10, messages_max=None)
+
+    queue.offer(message("1"))
+    queue.tell(REGISTERED)
+
+    assert await rest(queue) == [REGISTERED, message("1")]
+
+
 async def test_reader_wakes_when_something_comes() -> None:
     queue = EventQueue(waiting_max=10, messages_max=None)
     reader = asyncio.ensure_future(anext(queue))

@@ -16,6 +16,8 @@ class Device(Target, Protocol):
 
     expires: float
     "Monotonic seconds."
+    source: Flow
+    "Where its own requests come from."
 
     def takes(self, method: bytes) -> bool:
         """Say whether the contact knows the method."""
@@ -43,9 +45,12 @@ class Messaging:
             Refusal: 404 and 403 for whom we do not have, 480 when every device is away,
                 513 for a body that is too large.
         """
-        if request.content_length > self._settings.body_bytes_max:
+        size = request.content_length
+        if size < 0:  # As a datagram may leave it out.
+            size = len(request.body)
+        if size > self._settings.body_bytes_max:
             limit = self._settings.body_bytes_max
-            raise Refusal(513, f"Body Is Over {limit} Bytes: {request.content_length}")
+            raise Refusal(513, f"Body Is Over {limit} Bytes: {size}")
         bindings = self._find(request.uri).bindings
         if len(bindings) == 1:
             device = bindings[0]
@@ -53,7 +58,7 @@ class Messaging:
                 return Forward(bindings)
         targets = [b for b in bindings if b.expires > now and b.takes(request.method)]
         # D6: not back to where it came from, unless that is the only device there is.
-        others = [b for b in targets if b.flow is not source]
+        others = [b for b in targets if b.source is not source]
         if not targets:
             raise Refusal(480, "Temporarily Unavailable", (b"Retry-After: 30",))
         return Forward(others or targets)

@@ -27,16 +27,19 @@ class BindingRows:
         "Refreshes that could not be written behind; the next refresh tries again."
 
     async def commit(self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float) -> None:
+        rows: list[tuple[str, tuple[object, ...]]] = [
+            *(("binding_drop", (binding.aor, binding.key)) for binding in drop),
+            *(("binding_put", self._row(binding, now)) for binding in put),
+        ]
         loop = asyncio.get_running_loop()
-        waits = []
-        for binding in drop:
-            wait = loop.create_future()
-            self._writer.submit("binding_drop", (binding.aor, binding.key), _resolver(wait))
-            waits.append(wait)
-        for binding in put:
-            wait = loop.create_future()
-            self._writer.submit("binding_put", self._row(binding, now), _resolver(wait))
-            waits.append(wait)
+        waits = [loop.create_future() for _ in rows]
+        try:
+            for (statement, row), wait in zip(rows, waits, strict=True):
+                self._writer.submit(statement, row, _resolver(wait))
+        except Unavailable:
+            for wait in waits:  # Nobody waits for those that were taken.
+                wait.cancel()
+            raise
         await asyncio.gather(*waits)
 
     def write_behind(self, binding: Binding, now: float) -> None:

@@ -144,15 +144,19 @@ class PlainMessage:
         for name, value, start, end in self.lines:
             if name == b"via":
                 if seen_via or not self.sent_by:  # One that cannot be read goes back as it came.
-                    parts.append(self.raw[start:end])
+                    parts.append(self._whole_line(start, end))
                 else:
                     parts.append(self._stamped_line((start, end), host, port))
                 seen_via = True
             elif name == b"to" and to_tag and not self.to_tag:
                 parts.append(b"To: " + value + b";tag=" + to_tag + b"\r\n")
             elif name in (b"from", b"to", b"call-id", b"cseq", b"timestamp"):
-                parts.append(self.raw[start:end])
+                parts.append(self._whole_line(start, end))
         return b"".join(parts)
+
+    def _whole_line(self, start: int, end: int) -> bytes:
+        line = self.raw[start:end]
+        return line if line.endswith(b"\r\n") else line + b"\r\n"  # It broke off in this line.
 
     def _stamped_line(self, span: tuple[int, int], host: bytes, port: int) -> bytes:
         line = self.raw[span[0] : span[1] - 2]

@@ -1,5 +1,7 @@
 """What a Contact may ask for (RFC 3261 §10.2, §20.10, §20.19; D29)."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -172,7 +174,5 @@ def test_d29_never_longer_and_never_a_tenth_shorter(wished: int, fraction: float
 
 @given(st.binary(max_size=60))
 def test_no_contact_breaks_the_reader(value: bytes) -> None:
-    try:
+    with suppress(ParseError, Refusal):
         rules.wish(value, None, SETTINGS)
-    except (ParseError, Refusal) as error:
-        assert str(error)

@@ -102,3 +102,9 @@ def test_without_a_via_the_answer_goes_to_the_source(scan: Parse) -> None:
     message = scan(MESSAGE.replace(b"Via: ", b"X-Via: "))
     assert message.rport == 0
     assert message.echoed(b"t1", b"192.0.2.7", 5070).startswith(b"From: ")
+
+
+def test_what_is_echoed_ends_its_lines_where_a_message_breaks_off(scan: Parse) -> None:
+    for name in (b"Via", b"From", b"To", b"Call-ID", b"CSeq"):
+        broken = MESSAGE[: MESSAGE.index(b"\r\n", MESSAGE.index(name + b": "))]
+        assert scan(broken).echoed(b"t1", b"192.0.2.7", 5070).endswith(b"\r\n")
