@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -46,10 +47,6 @@ def serve(
     ] = False,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
-    from sipgram.server.configuration import load
-    from sipgram.server.lifecycle import run
-    from sipgram.server.logs import configure
-
     flags: dict[str, dict[str, object]] = {
         "server": {
             "domains": domain or None,
@@ -67,11 +64,21 @@ def serve(
     given = {s: {k: v for k, v in values.items() if v is not None} for s, values in flags.items()}
     if config is None and DEFAULT_FILE.exists():
         config = DEFAULT_FILE
+    _run(config, given, with_demo=demo)
+
+
+def _run(
+    config: Path | None, flags: Mapping[str, Mapping[str, object]], *, with_demo: bool
+) -> None:
+    from sipgram.server.configuration import load
+    from sipgram.server.lifecycle import run
+    from sipgram.server.logs import configure
+
     try:
-        settings = load(file=config, environment=os.environ, flags=given)
+        settings = load(file=config, environment=os.environ, flags=flags)
         configure(log_format=settings.server.log_format, level=settings.server.log_level)
         with _runner() as runner:
-            runner.run(run(settings, with_demo=demo, say=_say))
+            runner.run(run(settings, with_demo=with_demo, say=_say))
     except Error as error:
         print(f"sipgram: {error}", file=sys.stderr)
         raise typer.Exit(2) from error

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,7 +22,7 @@ from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.service import Messaging
-from sipgram.services.registrar.location import Accounts, Locations, OpenAccounts
+from sipgram.services.registrar.location import Locations, OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
 from sipgram.settings import Settings
@@ -95,49 +96,22 @@ async def build(
     entropy = entropy or SystemEntropy()
     loop = asyncio.get_running_loop()
     own_addresses: set[tuple[str, int]] = set()
-    url = settings.server.database or database_url(Path(settings.server.data))
-    engine = open_engine(url)
-    await upgrade(engine)
-    secret = await secret_of(engine, entropy)
-    accounts = None
-    if settings.auth.mode == "digest":
-        accounts = AccountTable(AccountRows(engine), algorithms=settings.auth.algorithms)
-        await accounts.load()
-    writer = Writer(sqlite_path(url), statements=known_statements())
-    await writer.__aenter__()
-    known: Accounts = OpenAccounts() if accounts is None else AccountsByAor(accounts)
+    kept = await _open_database(settings, entropy)
     locations = Locations(
         settings.server.domains,
-        accounts=known,
+        accounts=OpenAccounts() if kept.accounts is None else AccountsByAor(kept.accounts),
         bindings_max=settings.registrar.bindings_max,
         own_addresses=own_addresses,
     )
-    brancher = Brancher(secret, node=NodeId(settings.server.node))
-    gate = None
-    if accounts is not None:
-        gate = Gate(
-            Authenticator(
-                accounts,
-                mint=NonceMint(
-                    secret,
-                    node=NodeId(settings.server.node),
-                    process=entropy.secret()[:4],
-                    lifetime_s=settings.auth.nonce_s,
-                ),
-                decoy=entropy.secret(),
-                algorithms=settings.auth.algorithms,
-            ),
-            accounts=accounts,
-            locations=locations,
-            peers=Peers(settings.auth.trust),
-        )
+    gate = _gate(settings, kept, locations, entropy)
+    brancher = Brancher(kept.secret, node=NodeId(settings.server.node))
     messaging = Messaging(locations.find, settings=settings.messaging)
     routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
     dispatcher = Dispatcher(
         locations=locations, gate=gate, brancher=brancher, routes=routes, clock=loop.time
     )
     endpoint = Endpoint(dispatcher, timers=timers, limits=settings.transport, loop=loop)
-    rows = BindingRows(engine, writer, wall=time.time)
+    rows = BindingRows(kept.engine, kept.writer, wall=time.time)
     registrar = routes[b"REGISTER"] = Registrar(
         locations,
         routes=ContactRoutes(endpoint),
@@ -147,18 +121,68 @@ async def build(
     )
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
     dispatcher.attach(endpoint.table, Proxy(endpoint.table, brancher, times=times, user=locations))
-    server = Server(settings, endpoint, dispatcher, locations, accounts, gate, engine, writer)
+    server = Server(
+        settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer
+    )
     try:
-        listeners = [await endpoint.listen(Address.parse(text)) for text in settings.server.listen]
+        for text in settings.server.listen:
+            server.listeners += (await endpoint.listen(Address.parse(text)),)
     except OSError:
         await server.close()
         raise
-    server.listeners = tuple(listeners)
     own_addresses.update(endpoint.own_addresses())
     restored = await _restore(registrar, rows, endpoint, loop.time())
     if restored:
         log.info("bindings restored", count=restored)
     return server
+
+
+class _Kept(NamedTuple):
+    """What the data folder holds, opened."""
+
+    engine: AsyncEngine
+    writer: Writer
+    accounts: AccountTable | None
+    secret: bytes
+
+
+async def _open_database(settings: Settings, entropy: Entropy) -> _Kept:
+    url = settings.server.database or database_url(Path(settings.server.data))
+    engine = open_engine(url)
+    try:
+        await upgrade(engine)
+        secret = await secret_of(engine, entropy)
+        accounts = None
+        if settings.auth.mode == "digest":
+            accounts = AccountTable(AccountRows(engine), algorithms=settings.auth.algorithms)
+            await accounts.load()
+        writer = Writer(sqlite_path(url), statements=known_statements())
+        await writer.__aenter__()
+    except BaseException:
+        await engine.dispose()
+        raise
+    return _Kept(engine, writer, accounts, secret)
+
+
+def _gate(settings: Settings, kept: _Kept, locations: Locations, entropy: Entropy) -> Gate | None:
+    """Build the check of who sent a request; none when every From is believed."""
+    if kept.accounts is None:
+        return None
+    mint = NonceMint(
+        kept.secret,
+        node=NodeId(settings.server.node),
+        process=entropy.secret()[:4],
+        lifetime_s=settings.auth.nonce_s,
+    )
+    authenticator = Authenticator(
+        kept.accounts, mint=mint, decoy=entropy.secret(), algorithms=settings.auth.algorithms
+    )
+    return Gate(
+        authenticator,
+        accounts=kept.accounts,
+        locations=locations,
+        peers=Peers(settings.auth.trust),
+    )
 
 
 async def _restore(registrar: Registrar, rows: BindingRows, endpoint: Endpoint, now: float) -> int:

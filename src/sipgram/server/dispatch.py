@@ -27,6 +27,8 @@ from sipgram.sip.transaction.table import TransactionTable
 log = structlog.get_logger("sipgram.server")
 
 OVERLOADED: Final = Reply(503, "Service Unavailable: draining or overloaded", (b"Retry-After: 5",))
+FAULTS_SHOWN_MAX: Final = 5
+"""Faults told in the reason phrase of a 400."""
 LATER_MAX: Final = 20_000
 """Requests that wait for something at one time; beyond that the node is overloaded."""
 
@@ -121,7 +123,10 @@ class Dispatcher:
         if method == b"ACK":
             return None  # Of an answer that we gave statelessly (D3).
         if request.faults:
-            raise PeerError("; ".join(request.faults), status=request.fault_status)
+            if not request.branch and not request.call_id:
+                return None  # Nothing of it could be matched to anything: garbage.
+            shown_faults = "; ".join(request.faults[:FAULTS_SHOWN_MAX])
+            raise PeerError(shown_faults, status=request.fault_status)
         if self.is_draining or self._table.is_full:
             return OVERLOADED
         if method == b"CANCEL":
@@ -184,6 +189,8 @@ class Dispatcher:
         flow: Flow,
         server: ServerRequestTransaction,
     ) -> None:
+        server.expect(self._clock())
+
         async def run() -> None:
             try:
                 answer = await work
