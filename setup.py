@@ -18,7 +18,12 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CompileError, LinkError
 
 SOURCES = {
-    "sipgram.sip.message._scan": ("_scan.pyx", "_scan_tables.pxi", "_scan_read.pxi"),
+    "sipgram.sip.message._scan": (
+        "_scan.pyx",
+        "_scan_tables.pxi",
+        "_scan_read.pxi",
+        "_scan_digest.pxi",
+    ),
     "sipgram.net._udp": ("_udp.pyx",),
 }
 WISH = os.environ.get("SIPGRAM_NATIVE", "")

@@ -1,4 +1,4 @@
-"""Feeds mutated messages to both scanners and stops at the first difference.
+"""Feeds mutated messages and credentials to both scanners and stops at the first difference.
 
     python fuzz/differential.py --seconds 60 [--seed N]
 
@@ -32,7 +32,13 @@ def main() -> int:
         for _ in range(source.choice((1, 1, 1, 2, 3, 6))):
             data = twins.mutated(data, source)
         bare_lf = source.random() < 0.3
+        credentials = source.choice(twins.CREDENTIALS)
+        for _ in range(source.choice((1, 1, 2, 4))):
+            credentials = twins.mutated_credentials(credentials, source)
         found = twins.differences(data, bare_lf=bare_lf)
+        if not found:
+            found = twins.credential_differences(credentials)
+            data = credentials if found else data
         if found:
             sys.stdout.write(f"seed {asked.seed}, bare_lf {bare_lf}\n{data!r}\n")
             sys.stdout.write("\n".join(found) + "\n")

@@ -73,8 +73,9 @@ def test_public_names_have_docstrings() -> None:
     faults = []
     for path, text in modules(PACKAGE):
         for node in ast.parse(text).body:
-            is_definition = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            if is_definition and not node.name.startswith("_") and not ast.get_docstring(node):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                continue
+            if not node.name.startswith("_") and not ast.get_docstring(node):
                 faults.append(f"{path}:{node.lineno}: {node.name} has no docstring")
     assert not faults, "\n".join(faults)
 

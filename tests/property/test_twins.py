@@ -62,6 +62,24 @@ def test_any_value_of_a_header(name: bytes, value: str) -> None:
     assert twins.differences(b"\r\n".join(lines)) == []
 
 
+@pytest.mark.parametrize("value", twins.CREDENTIALS)
+def test_each_cut_of_credentials(value: bytes) -> None:
+    for length in range(len(value) + 1):
+        assert twins.credential_differences(value[:length]) == []
+
+
+@settings(derandomize=True, max_examples=400, deadline=None)
+@given(
+    value=st.sampled_from(twins.CREDENTIALS), seed=st.integers(0, 2**32), count=st.integers(0, 4)
+)
+def test_credentials(value: bytes, seed: int, count: int) -> None:
+    source = random.Random(seed)
+    for _ in range(count):
+        value = twins.mutated_credentials(value, source)
+
+    assert twins.credential_differences(value) == []
+
+
 def test_faults_can_be_added() -> None:
     message = scan(twins.MESSAGES[0])
 

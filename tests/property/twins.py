@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from sipgram.errors import ParseError
+from sipgram.sip.message import digest
+from sipgram.sip.message._scan import parse_credentials as parse_credentials_native
 from sipgram.sip.message._scan import scan as scan_native
 from sipgram.sip.message.headers import KINDS
 from sipgram.sip.message.message import Cut, Message
@@ -244,3 +247,45 @@ def _cut_sets(message: Message) -> list[list[Cut]]:
         [(start, end, b"") for start, end in spans],
         [(0, 5, b"x"), (10**6, 10**6, b"y")],
     ]
+
+
+CREDENTIALS: Final = (
+    b'Digest username="alice", realm="example.com", nonce="n1YWJjZAAAABAAAAAB", '
+    b'uri="sip:bob@example.com", response="0123456789abcdef0123456789abcdef", '
+    b'algorithm=MD5, qop=auth, nc=00000001, cnonce="0a4f113b", opaque=""',
+    b'Digest username="a",realm="b",nonce="c",uri="d",response="e"',
+    b'Digest username="a" , realm="b" ,, nonce=c, uri=d=e, response=e,algorithm="sha-256", qop="auth"'
+    b",nc=f,cnonce=x , ",
+)
+CREDENTIAL_FRAGMENTS: Final = (
+    *(b" ", b",", b"=", b'"', b"\\", b"\t", b"\r\n ", b"\xc3\xa9", b"\x7f", b"\0", b'nc=""', b"g"),
+    *(b'qop="auth,auth-int", ', b"nc=123456789, ", b'cnonce="", ', b'realm="x", ', b"Digest "),
+    *(b'auth="x", ', b"USERNAME=x, ", b"algorithm=md5-SESS, ", b'opaque="a\\"b", ', b"0x1"),
+)
+
+
+def credential_differences(value: bytes) -> list[str]:
+    """Return in what the two readers of credentials differ, a line each."""
+    native = _credentials_or_reason(parse_credentials_native, value)
+    plain = _credentials_or_reason(digest.parse_credentials, value)
+    if native == plain and type(native) is type(plain):
+        return []
+    return [f"credentials: native {native!r}, plain {plain!r}"]
+
+
+def _credentials_or_reason(
+    parse: Callable[[bytes], digest.Credentials], value: bytes
+) -> digest.Credentials | str:
+    try:
+        return parse(value)
+    except ParseError as error:
+        return error.reason
+
+
+def mutated_credentials(value: bytes, random: random.Random) -> bytes:
+    """Return the value with one thing about it changed."""
+    if random.random() < 0.5:
+        return random.choice((_flip, _delete, _cut_off, _change_case))(value, random)
+    edges = [at for at, octet in enumerate(value) if octet in b', ="'] or [0]
+    at = random.choice(edges) + random.randrange(2)
+    return value[:at] + random.choice(CREDENTIAL_FRAGMENTS) + value[at:]

@@ -17,19 +17,25 @@ from sipgram.sip.sink import Flow
 
 PARTIES_MAX: Final = 65_536
 """From URIs whose account is remembered; beyond that all are looked up again."""
+PARTY_BYTES_MAX: Final = 256
+"""A longer one is looked up each time: nobody has proved anything yet."""
 SCHEMES: Final = (b"sip:", b"sips:", b"tel:", b"im:", b"pres:")
 ANONYMOUS: Final = "anonymous.invalid"
 
 
 def check_routing(request: Message) -> None:
-    """Refuse what no element could route: scheme, hops, extensions (§16.3 steps 2, 3, 5)."""
+    """Refuse what no element could route: scheme, extensions (§16.3 steps 2 and 5)."""
     uri = request.uri
     if not uri.startswith(b"sip:") and not uri.lower().startswith(SCHEMES):
         raise Refusal(416, f"Unsupported URI Scheme: {shown(uri.partition(b':')[0])}")
-    if request.max_forwards == 0:
-        raise Refusal(483, "Too Many Hops: Max-Forwards is 0")
     if request.has(b"proxy-require"):
         _refuse_extensions(request, b"proxy-require")
+
+
+def check_hops(request: Message) -> None:
+    """Refuse what may not be passed on any further (§16.3 step 3)."""
+    if request.max_forwards == 0:
+        raise Refusal(483, "Too Many Hops: Max-Forwards is 0")
 
 
 def check_for_us(request: Message) -> None:
@@ -127,13 +133,15 @@ class Gate:
         aor = Aor.parse(party)
         if aor.domain == ANONYMOUS and request.has(b"p-preferred-identity"):
             value = request.value(b"p-preferred-identity") or b""
-            return self._identity(Aor.parse(Address.parse(value, of="P-Preferred-Identity").uri))
+            aor = Aor.parse(Address.parse(value, of="P-Preferred-Identity").uri)
+            party = b""  # Not remembered: the next anonymous sender is another.
         if aor.domain and not self._locations.is_ours(aor.domain):
             raise Refusal(403, f"Domain Is Not Served Here: {shown(aor.domain.encode())}")
         found = self._identity(aor)
-        if len(self._parties) >= PARTIES_MAX:
-            self._parties.clear()
-        self._parties[party] = found
+        if 0 < len(party) <= PARTY_BYTES_MAX:
+            if len(self._parties) >= PARTIES_MAX:
+                self._parties.clear()
+            self._parties[party] = found
         return found
 
     def _identity(self, aor: Aor) -> tuple[str, Account | None]:

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from sipgram.errors import PeerError, Refusal, Unavailable
-from sipgram.server.admission import Gate, check_for_us, check_routing, own_routes
+from sipgram.server.admission import Gate, check_for_us, check_hops, check_routing, own_routes
 from sipgram.server.routes import ALLOW, CAPABILITIES, METHODS
 from sipgram.services.answers import Answer, Forward, Reply
 from sipgram.services.registrar.location import Locations
@@ -77,7 +77,8 @@ class Dispatcher:
     def on_request(self, request: Message, flow: Flow, now: float) -> None:
         """Answer or forward one new request; whatever goes wrong, it gets an answer."""
         method = request.method
-        self.requests[method if method in self.requests else b"other"] += 1
+        counts = self.requests
+        counts[method if method in counts else b"other"] += 1
         try:
             answer = self._decide(request, method, flow, now)
         except Exception as error:
@@ -107,6 +108,8 @@ class Dispatcher:
         if method == b"OPTIONS" and self._is_server(request.uri):
             check_for_us(request)
             return CAPABILITIES
+        if method != b"REGISTER":
+            check_hops(request)
         routes = own_routes(request, self._locations) if request.has(b"route") else ()
         gate = self._gate
         account_id = None if gate is None else gate.admit(request, flow, now)
@@ -142,8 +145,11 @@ class Dispatcher:
         if self._gate is not None and account_id is not None:
             if request.has(b"proxy-authorization"):
                 cuts += self._gate.credentials(request)
-            if request.has(b"p-asserted-identity"):  # D2: the untrusted assert nothing.
-                cuts += tuple((*span, b"") for span in request.spans(b"p-asserted-identity"))
+            # D2: the untrusted assert nothing, and whom an anonymous one prefers to be is for us
+            # alone (RFC 3325 §9.2).
+            for name in (b"p-asserted-identity", b"p-preferred-identity"):
+                if request.has(name):
+                    cuts += tuple((*span, b"") for span in request.spans(name))
         return cuts if len(cuts) < 2 else tuple(sorted(cuts))
 
     def _is_server(self, uri: bytes) -> bool:
@@ -163,8 +169,9 @@ class Dispatcher:
 
     def _reply(self, reply: Reply, request: Message, flow: Flow, now: float) -> None:
         response = self._built(reply, request, flow)
-        if reply.status in (401, 407) or request.faults:
-            # D3: statelessly, since libpurple sends its credentials under the same branch.
+        if reply.status in (401, 407) or request.faults or request.method == b"INVITE":
+            # D3: statelessly, since libpurple sends its credentials under the same branch. An
+            # INVITE too, whose ACK would match what the table keeps and be answered for ever.
             flow.reply_flow(request).send(response)
         else:
             self._table.answer(request, flow, response, now)

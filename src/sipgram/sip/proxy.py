@@ -83,21 +83,30 @@ class Fork:
         self, targets: Sequence[Target], source: Flow, cuts: Sequence[Cut], now: float
     ) -> None:
         """Send the request, which came in on ``source``, to every target at once (§16.6)."""
-        request, proxy = self._request, self._proxy
-        live = proxy.brancher.live
+        live = self._proxy.brancher.live
+        request = self._request
+        if len(targets) == 1:
+            target = targets[0]
+            branch = live(request, target.name)
+            self._open = {branch: target}
+            self._send(target, branch, source, cuts, now)
+            return
         # All of them before the first is sent, which may fail; two of one name are one contact.
         self._open = {live(request, target.name): target for target in targets}
         for branch, target in list(self._open.items()):
-            flow = target.flow
-            top = flow.via_line + branch + b"\r\n"
-            if request.content_length < 0 and flow.is_reliable:
-                top += b"Content-Length: %d\r\n" % len(request.body)
-            data = request.forwarded(target.uri, top, source.host, source.port, cuts)
-            proxy.table.start_client(
-                data, branch=branch, method=request.method, flow=flow, user=self, now=now
-            )
+            self._send(target, branch, source, cuts, now)
         if not targets:
             self._settle(now)
+
+    def _send(
+        self, target: Target, branch: bytes, source: Flow, cuts: Sequence[Cut], now: float
+    ) -> None:
+        request, flow = self._request, target.flow
+        top = flow.via_line + branch + b"\r\n"
+        if request.content_length < 0 and flow.is_reliable:
+            top += b"Content-Length: %d\r\n" % len(request.body)
+        data = request.forwarded(target.uri, top, source.host, source.port, cuts)
+        self._proxy.table.start_client(data, branch, request.method, flow, self, now)
 
     def on_waiting(self, now: float) -> None:
         """T1 went by without an answer: from here on the sender's patience counts."""

@@ -3,7 +3,7 @@
 from typing import Literal, Protocol
 
 from sipgram.sip.message.message import Message
-from sipgram.sip.timers import Sleeper
+from sipgram.sip.timers import Sleeper, Timers
 
 Cause = Literal["timeout", "transport-error"]
 """Why a client transaction ended without a final response (RFC 3261 §8.1.3.1)."""
@@ -49,6 +49,9 @@ class ClientSide(Protocol):
 
 class Sink(Protocol):
     """What a transaction machine asks for; the transaction table in production."""
+
+    timers: Timers
+    "The base values of the timers."
 
     def wake(self, sleeper: Sleeper, after_s: float, now: float) -> None:
         """Set the machine's only deadline."""

@@ -2,7 +2,7 @@
 
 from sipgram.sip.message.message import Message
 from sipgram.sip.sink import Cause, ClientSide, Flow
-from sipgram.sip.timers import Sleeper
+from sipgram.sip.timers import Sleeper, Timers
 
 Call = tuple[object, ...]
 
@@ -13,7 +13,8 @@ class RecordingSink:
     ``wake`` is written as ``("wake", due)`` and sets the sleeper's ``due`` as the real one does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timers: Timers | None = None) -> None:
+        self.timers = timers or Timers()
         self.calls: list[Call] = []
 
     def take(self) -> list[Call]:

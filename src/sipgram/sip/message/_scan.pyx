@@ -8,8 +8,11 @@ It never decides what is wrong: whatever is not of the usual, clean form goes to
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.string cimport memchr, memcmp, memcpy
 
+from sipgram.sip.message.digest import Credentials
+from sipgram.sip.message.digest import parse_credentials as credentials_plain
 from sipgram.sip.message.headers import KINDS
 from sipgram.sip.message.scan import BRANCH_COOKIE, CSEQ_MAX, HEADER_BYTES_MAX
 from sipgram.sip.message.scan import scan as scan_plain
@@ -434,3 +437,4 @@ def scan(bytes data not None, *, bint bare_lf=False):
 
 
 include "_scan_read.pxi"
+include "_scan_digest.pxi"

@@ -205,7 +205,7 @@ cdef bint read_party(
     if at < end and at[0] == QUOTE:
         at += 1
         while at < end and at[0] != QUOTE:
-            if at[0] == 92:  # A backslash.
+            if at[0] == BACKSLASH:
                 return False
             at += 1
         if at == end:

@@ -18,6 +18,8 @@ cdef enum:
     COLON = 58
     SEMICOLON = 59
     EQUALS = 61
+    COMMA = 44
+    BACKSLASH = 92
 
 cdef enum:
     IS_TOKEN = 1

@@ -1,8 +1,11 @@
 """The way in for bytes: picks the native scanner when it is there (RFC 3261 §7)."""
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from sipgram.native import scan_enabled
+from sipgram.sip.message import digest
+from sipgram.sip.message.digest import Credentials
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.scan import scan as scan_plain
 
@@ -14,13 +17,18 @@ class Parse(Protocol):
         """Index one whole message."""
 
 
-def _pick() -> Parse:
+def _pick() -> tuple[Parse, Callable[[bytes], Credentials]]:
     if not scan_enabled():
-        return scan_plain
-    from sipgram.sip.message._scan import scan as scan_native
+        return scan_plain, digest.parse_credentials
+    from sipgram.sip.message import _scan
 
-    return scan_native
+    return _scan.scan, _scan.parse_credentials
 
 
-parse: Final[Parse] = _pick()
-"""Index one whole message; see ``scan.scan``. The scanner itself, without a call in between."""
+_PICKED: Final = _pick()
+
+# The functions themselves, with no call in between.
+parse: Final[Parse] = _PICKED[0]
+"""Index one whole message; see ``scan.scan``."""
+parse_credentials: Final = _PICKED[1]
+"""Read an Authorization value; see ``digest.parse_credentials``."""

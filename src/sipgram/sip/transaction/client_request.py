@@ -9,7 +9,7 @@ import enum
 
 from sipgram.sip.message.message import Message
 from sipgram.sip.sink import Cause, ClientUser, Flow, Sink
-from sipgram.sip.timers import NEVER, Timers
+from sipgram.sip.timers import NEVER
 
 
 class State(enum.Enum):
@@ -30,7 +30,6 @@ class ClientRequestTransaction:
         "_ends",
         "_interval_e",
         "_out",
-        "_timers",
         "_told",
         "branch",
         "due",
@@ -44,12 +43,10 @@ class ClientRequestTransaction:
     def __init__(
         self,
         request: bytes,
-        *,
         branch: bytes,
         method: bytes,
         flow: Flow,
         user: ClientUser,
-        timers: Timers,
         out: Sink,
     ) -> None:
         self.state = _TRYING
@@ -59,9 +56,8 @@ class ClientRequestTransaction:
         self.flow = flow
         self.user: ClientUser | None = user
         self.due = NEVER
-        self._timers = timers
         self._out = out
-        self._interval_e = timers.t1  # Seconds until the next retransmission.
+        self._interval_e = out.timers.t1  # Seconds until the next retransmission.
         self._ends = NEVER  # When Timer F fires.
         self._told = False  # Whether the user knows that T1 has gone by.
 
@@ -102,15 +98,15 @@ class ClientRequestTransaction:
             self._told = True
             self.user.on_waiting(now)
         if self.flow.is_reliable:
-            self._out.wake(self, self._timers.rest(left), now)
+            self._out.wake(self, self._out.timers.rest(left), now)
             return
         if not self.flow.send(self.request):
             self._fail("transport-error", now)
             return
-        t2 = self._timers.t2
+        t2 = self._out.timers.t2
         proceeding = self.state is _PROCEEDING
         self._interval_e = t2 if proceeding else min(2 * self._interval_e, t2)
-        self._out.wake(self, min(self._interval_e, self._timers.rest(left)), now)
+        self._out.wake(self, min(self._interval_e, self._out.timers.rest(left)), now)
 
     def transport_failed(self, now: float) -> None:
         """The transport could not send the request (§17.1.4)."""

@@ -9,7 +9,7 @@ import enum
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.reply import build
 from sipgram.sip.sink import Flow, Sink
-from sipgram.sip.timers import NEVER, Timers
+from sipgram.sip.timers import NEVER
 
 
 class State(enum.Enum):
@@ -26,18 +26,15 @@ _TRYING, _PROCEEDING, _COMPLETED = State.TRYING, State.PROCEEDING, State.COMPLET
 class ServerRequestTransaction:
     """One request of a peer, answered once however often it comes."""
 
-    __slots__ = ("_out", "_request", "_timers", "due", "flow", "started", "state")
+    __slots__ = ("_out", "_request", "due", "flow", "started", "state")
 
-    def __init__(
-        self, request: Message, *, flow: Flow, timers: Timers, out: Sink, now: float
-    ) -> None:
+    def __init__(self, request: Message, flow: Flow, out: Sink, now: float) -> None:
         """``flow`` is where responses go."""
         self.state = _TRYING
         self.flow = flow
         self.started = now
         self.due = NEVER
         self._request: Message | None = request
-        self._timers = timers
         self._out = out
 
     def receive(self, now: float) -> None:
@@ -60,9 +57,9 @@ class ServerRequestTransaction:
         nothing is retransmitted, somebody has to say so.
         """
         if self.state is _TRYING and self.due == NEVER:
-            left = self.started + self._timers.trying_after_s - now
+            left = self.started + self._out.timers.trying_after_s - now
             if left > 0:
-                self._out.wake(self, self._timers.rest(left), now)
+                self._out.wake(self, self._out.timers.rest(left), now)
             else:
                 self.fire(now)
 

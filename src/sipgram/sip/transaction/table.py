@@ -76,9 +76,7 @@ class TransactionTable:
 
     def open_server(self, request: Message, flow: Flow, now: float) -> ServerRequestTransaction:
         """Begin the server transaction of a request that was passed up."""
-        server = ServerRequestTransaction(
-            request, flow=flow.reply_flow(request), timers=self.timers, out=self, now=now
-        )
+        server = ServerRequestTransaction(request, flow.reply_flow(request), self, now)
         self._servers[request.key] = server
         return server
 
@@ -88,25 +86,10 @@ class TransactionTable:
         self.complete_server(request.key, response, is_reliable=flow.is_reliable, now=now)
 
     def start_client(
-        self,
-        request: bytes,
-        *,
-        branch: bytes,
-        method: bytes,
-        flow: Flow,
-        user: ClientUser,
-        now: float,
+        self, request: bytes, branch: bytes, method: bytes, flow: Flow, user: ClientUser, now: float
     ) -> ClientRequestTransaction:
         """Send a request whose top Via has ``branch``."""
-        client = ClientRequestTransaction(
-            request,
-            branch=branch,
-            method=method,
-            flow=flow,
-            user=user,
-            timers=self.timers,
-            out=self,
-        )
+        client = ClientRequestTransaction(request, branch, method, flow, user, self)
         self._clients[branch] = client
         client.start(now)
         return client

@@ -4,7 +4,7 @@ import pytest
 
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
-from sipgram.sip.timers import NEVER, Timers
+from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.client_request import ClientRequestTransaction, State
 from sipgram.testing import messages
 from sipgram.testing.recording import RecordingFlow, RecordingSink, RecordingUser
@@ -27,7 +27,6 @@ class Given:
             method=b"MESSAGE",
             flow=self.flow,
             user=self.user,
-            timers=Timers(),
             out=self.out,
         )
         self.tx.start(0.0)

@@ -3,7 +3,7 @@
 import pytest
 
 from sipgram.sip.message.parser import parse
-from sipgram.sip.timers import NEVER, Timers
+from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.server_request import ServerRequestTransaction, State
 from sipgram.testing import messages
 from sipgram.testing.recording import RecordingFlow, RecordingSink
@@ -18,9 +18,7 @@ class Given:
     def __init__(self, *, is_reliable: bool = False) -> None:
         self.out = RecordingSink()
         self.flow = RecordingFlow(is_reliable=is_reliable)
-        self.tx = ServerRequestTransaction(
-            REQUEST, flow=self.flow, timers=Timers(), out=self.out, now=10.0
-        )
+        self.tx = ServerRequestTransaction(REQUEST, self.flow, self.out, 10.0)
 
     def statuses(self) -> list[int]:
         """Return the statuses that were sent since the last look."""

@@ -1,0 +1,215 @@
+"""The server without its sockets: what comes in by hand, what goes out is written down."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from sipgram.identity import AccountId, NodeId
+from sipgram.server.admission import Gate, Peers
+from sipgram.server.dispatch import Dispatcher, Service
+from sipgram.services.auth.service import Authenticator
+from sipgram.services.auth.store import Account
+from sipgram.services.messaging.service import Messaging
+from sipgram.services.registrar.location import Accounts, Binding, Locations, OpenAccounts
+from sipgram.services.registrar.service import Registrar
+from sipgram.services.registrar.store import NoBindingStore
+from sipgram.settings import MessagingSettings, RegistrarSettings
+from sipgram.sip.branch import Brancher
+from sipgram.sip.message import digest
+from sipgram.sip.message.message import Message
+from sipgram.sip.message.nonce import NonceMint
+from sipgram.sip.message.parser import parse
+from sipgram.sip.message.uri import Aor, SipUri
+from sipgram.sip.proxy import ForkTimes, Proxy
+from sipgram.sip.sink import Flow
+from sipgram.sip.timers import Timers
+from sipgram.sip.transaction.table import TransactionTable
+from sipgram.testing.clock import ManualClock
+from sipgram.testing.entropy import CountingEntropy
+from sipgram.testing.messages import request
+from sipgram.testing.recording import RecordingFlow
+
+DOMAIN = "example.com"
+PASSWORD = "secret"
+SECRET = b"s" * 32
+
+
+class Household:
+    """alice, bob and carol, whose password is the same; alice has a telephone number."""
+
+    def __init__(self) -> None:
+        self.by_name = {
+            (user, DOMAIN): Account(AccountId(n), user, DOMAIN, (f"sip:{user}@{DOMAIN}",))
+            for n, user in enumerate(("alice", "bob", "carol"), 1)
+        }
+        self.by_name["+15550100", ""] = self.by_name["alice", DOMAIN]
+
+    def account_of(self, user: str, domain: str) -> Account | None:
+        return self.by_name.get((user, domain))
+
+    def account_id_of(self, aor: Aor) -> int | None:
+        account = self.account_of(aor.user, aor.domain)
+        return None if account is None else account.id
+
+    def ha1_of(self, username: str, realm: str, algorithm: str) -> tuple[Account, str] | None:
+        account = self.by_name.get((username.partition("@")[0], realm))
+        if account is None:
+            return None
+        return account, digest.ha1(username, realm, PASSWORD, algorithm)
+
+
+class SourceRoutes:
+    """Every contact is reached where its REGISTER came from."""
+
+    def flow_to(self, contact: SipUri, source: Flow) -> Flow:
+        return source
+
+
+class Node:
+    """Dispatcher, transactions and services of example.com; 192.0.2.100:5060 is its address."""
+
+    def __init__(
+        self,
+        *,
+        has_digest: bool = True,
+        trust: Iterable[str] = (),
+        routes: Mapping[bytes, Service] | None = None,
+    ) -> None:
+        self.clock = ManualClock(1_000.0)
+        self.household = Household()
+        accounts: Accounts = self.household if has_digest else OpenAccounts()
+        self.locations = Locations(
+            (DOMAIN,),
+            accounts=accounts,
+            bindings_max=1_000,
+            own_addresses={("192.0.2.100", 5060)},
+        )
+        brancher = Brancher(SECRET, node=NodeId("n1"))
+        self.gate = self._gate(trust) if has_digest else None
+        messaging = Messaging(self.locations.find, settings=MessagingSettings())
+        registrar = Registrar(
+            self.locations,
+            routes=SourceRoutes(),
+            settings=RegistrarSettings(spread=False),
+            entropy=CountingEntropy(),
+            store=NoBindingStore(),
+        )
+        services: dict[bytes, Service] = {
+            b"MESSAGE": messaging,
+            b"OPTIONS": messaging,
+            b"REGISTER": registrar,
+            **(routes or {}),
+        }
+        self.dispatcher = Dispatcher(
+            locations=self.locations,
+            gate=self.gate,
+            brancher=brancher,
+            routes=services,
+            clock=self.clock,
+        )
+        self.table = TransactionTable(self.dispatcher, timers=Timers())
+        proxy = Proxy(self.table, brancher, times=ForkTimes(), user=self.locations)
+        self.dispatcher.attach(self.table, proxy)
+        self.flow = RecordingFlow(host=b"192.0.2.9")
+
+    def _gate(self, trust: Iterable[str]) -> Gate:
+        mint = NonceMint(SECRET, node=NodeId("n1"), process=b"run1", lifetime_s=300.0)
+        return Gate(
+            Authenticator(self.household, mint=mint, decoy=b"decoy"),
+            accounts=self.household,
+            locations=self.locations,
+            peers=Peers(trust),
+        )
+
+    def bind(self, user: str, *, port: int = 5060, is_reliable: bool = False) -> RecordingFlow:
+        """Register a phone of ``user``; return the flow to it."""
+        entry = self.locations.find(f"sip:{user}@{DOMAIN}".encode())
+        uri = f"sip:{user}@198.51.100.1:{port}".encode()
+        flow = RecordingFlow(host=b"198.51.100.1", port=port, is_reliable=is_reliable)
+        binding = Binding(
+            aor=str(entry.aor),
+            value=b"<" + uri + b">",
+            uri=uri,
+            flow=flow,
+            expires=self.clock.now + 3600,
+            call_id=b"c",
+            cseq=1,
+            updated=self.clock.now,
+        )
+        self.locations.attach(entry, binding)
+        return flow
+
+    def receive(self, raw: bytes, *, flow: RecordingFlow | None = None) -> None:
+        """Let bytes come in."""
+        self.table.receive(parse(raw), flow or self.flow, self.clock.now)
+
+    def ask(self, raw: bytes, *, flow: RecordingFlow | None = None) -> Message:
+        """Let a request come in; return the one response that it gets at once."""
+        flow = flow or self.flow
+        self.receive(raw, flow=flow)
+        (response,) = flow.take()
+        return parse(response)
+
+    async def answer(self, raw: bytes) -> Message:
+        """Let a request come in; return the one response that it gets, soon."""
+        self.receive(raw)
+        await turns()
+        (response,) = self.flow.take()
+        return parse(response)
+
+    def authorized(self, raw: bytes, *, user: str = "alice", password: str = PASSWORD) -> bytes:
+        """Return the request with the right answer to the challenge that it gets."""
+        return with_credentials(raw, self.ask(raw), user=user, password=password)
+
+
+async def turns(count: int = 10) -> None:
+    """Let tasks that wait for nothing more come to their end."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def with_credentials(
+    raw: bytes, challenged: Message, *, user: str = "alice", password: str = PASSWORD
+) -> bytes:
+    """Add the answer to a 401 or 407, with the same branch and CSeq, as libpurple does."""
+    is_proxy = challenged.status == 407
+    assert challenged.status in (401, 407), challenged.raw
+    kind = b"proxy-authenticate" if is_proxy else b"www-authenticate"
+    (challenge,) = digest.parse_challenges(challenged.values(kind))
+    asked = parse(raw)
+    value = digest.answer(
+        challenge,
+        method=asked.method,
+        uri=asked.uri,
+        username=user,
+        password=password,
+        nc=1,
+        cnonce="c",
+    )
+    name = b"Proxy-Authorization: " if is_proxy else b"Authorization: "
+    return with_line(raw, name + value)
+
+
+def with_line(raw: bytes, line: bytes) -> bytes:
+    """Add a header line before Content-Length."""
+    return raw.replace(b"Content-Length:", line + b"\r\nContent-Length:", 1)
+
+
+def texted(
+    *headers: bytes,
+    sender: bytes = b"<sip:alice@example.com>;tag=a1",
+    uri: bytes = b"sip:bob@example.com",
+    branch: bytes = b"z9hG4bK-1",
+    body: bytes = b"hi",
+    max_forwards: int = 70,
+) -> bytes:
+    """Return a MESSAGE from 192.0.2.9."""
+    return request(
+        b"MESSAGE",
+        uri,
+        via=b"Via: SIP/2.0/UDP 192.0.2.9:5060;rport;branch=" + branch,
+        sender=sender,
+        to=b"<" + uri + b">",
+        headers=headers,
+        body=body,
+        max_forwards=max_forwards,
+    )
