@@ -1,5 +1,6 @@
 """Where chance comes from: tags, branches, nonces and ids are asked of an injected source."""
 
+import random
 import secrets
 from typing import NewType, Protocol
 
@@ -33,4 +34,4 @@ class SystemEntropy:
         return secrets.token_bytes(32)
 
     def fraction(self) -> float:
-        return secrets.randbelow(1 << 30) / (1 << 30)
+        return random.random()  # Jitter is no secret, and each REGISTER asks for some.

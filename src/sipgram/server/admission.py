@@ -32,12 +32,6 @@ def check_routing(request: Message) -> None:
         _refuse_extensions(request, b"proxy-require")
 
 
-def check_hops(request: Message) -> None:
-    """Refuse what may not be passed on any further (§16.3 step 3)."""
-    if request.max_forwards == 0:
-        raise Refusal(483, "Too Many Hops: Max-Forwards is 0")
-
-
 def check_for_us(request: Message) -> None:
     """Refuse what we, as the last to see the request, do not understand (§8.2.2.3, §8.2.3)."""
     if request.has(b"require"):

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from sipgram.errors import PeerError, Refusal, Unavailable
-from sipgram.server.admission import Gate, check_for_us, check_hops, check_routing, own_routes
+from sipgram.server.admission import Gate, check_for_us, check_routing, own_routes
 from sipgram.server.routes import ALLOW, CAPABILITIES, METHODS
 from sipgram.services.answers import Answer, Forward, Reply
 from sipgram.services.registrar.location import Locations
@@ -108,8 +108,8 @@ class Dispatcher:
         if method == b"OPTIONS" and self._is_server(request.uri):
             check_for_us(request)
             return CAPABILITIES
-        if method != b"REGISTER":
-            check_hops(request)
+        if request.max_forwards == 0 and method != b"REGISTER":  # §16.3 step 3
+            raise Refusal(483, "Too Many Hops: Max-Forwards is 0")
         routes = own_routes(request, self._locations) if request.has(b"route") else ()
         gate = self._gate
         account_id = None if gate is None else gate.admit(request, flow, now)

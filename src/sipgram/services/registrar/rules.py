@@ -1,7 +1,6 @@
 """What a REGISTER asks for, and whether it may have it (RFC 3261 §10.3, DELIVERY.md D5, D29)."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sipgram.errors import ParseError, Refusal
 from sipgram.settings import RegistrarSettings
@@ -18,8 +17,7 @@ REBOOT_AFTER_S: Final = 32.0
 """D29: a lower CSeq this long after the last is a phone that was started again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """One Contact of a REGISTER, checked."""
 
     value: bytes

@@ -1,7 +1,9 @@
 """name-addr and addr-spec, as From, To, Contact and Route carry them (RFC 3261 §20.10, §25)."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from sipgram.errors import ParseError
 from sipgram.sip.message.grammar import parameters, quote, shown, split_list, unquote
@@ -13,15 +15,14 @@ _ABSOLUTE_URI_RE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"\x00-\x1f\x7f]
 _BARE_VALUE_RE = re.compile(rb'[^\s;,="<>]+')
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A URI with the display name before it and the header parameters behind it."""
 
     uri: bytes
     "As it came, not yet parsed."
     display: bytes = b""
     "Without quotes and backslashes."
-    params: dict[bytes, bytes | None] = field(default_factory=dict)
+    params: Mapping[bytes, bytes | None] = MappingProxyType({})
     "Names in lower case."
 
     @classmethod

@@ -1,7 +1,7 @@
 """SIP, SIPS and tel URIs, and the address of record (RFC 3261 §19.1, RFC 3966, DELIVERY.md D4)."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sipgram.errors import ParseError
 from sipgram.sip.message.grammar import escape_user, shown, unescape
@@ -21,14 +21,14 @@ _TEL_RE = re.compile(
     rb"tel:(?P<number>\+?[0-9A-Fa-f*#\-.()]+)(?P<params>(?:;[^;\s<>]+)*)", re.IGNORECASE
 )
 _VISUAL_SEPARATORS = re.compile(rb"[\-.()]")
+_USUAL_AOR_RE = re.compile(rb"sip:([A-Za-z0-9_.+\-]+)@((?:[a-z0-9\-]+\.)*[a-z0-9\-]*[a-z])")
 _SCHEME_RE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):")
 
 _SIGNIFICANT = frozenset((b"user", b"ttl", b"method", b"maddr", b"transport"))
 """Parameters that must be equal when either URI has one (RFC 3261 §19.1.4)."""
 
 
-@dataclass(frozen=True, slots=True)
-class SipUri:
+class SipUri(NamedTuple):
     """A ``sip:`` or ``sips:`` URI; the parts are bytes as they came, escapes and all."""
 
     scheme: bytes
@@ -101,8 +101,7 @@ class SipUri:
         return _header_set(self.headers) == _header_set(other.headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Aor:
+class Aor(NamedTuple):
     """An address of record: the name that messages are sent to and stored under (D4)."""
 
     user: str
@@ -117,6 +116,9 @@ class Aor:
         Raises:
             ParseError: 416 for another scheme, 400 for a malformed URI.
         """
+        usual = _USUAL_AOR_RE.fullmatch(uri)
+        if usual is not None:
+            return cls(usual[1].decode("ascii"), usual[2].decode("ascii"))
         lower = uri[:5].lower()
         if lower.startswith(b"tel:"):
             return cls(_e164(uri), "")
@@ -128,7 +130,7 @@ class Aor:
         user = b"" if sip.user is None else unescape(sip.user)
         if (sip.param(b"user") or b"").lower() == b"phone":
             user = _VISUAL_SEPARATORS.sub(b"", user.partition(b";")[0])
-        return cls(user.decode("utf-8", "replace"), sip.host.decode("ascii").rstrip("."))
+        return cls(user.decode("utf-8", "surrogateescape"), sip.host.decode("ascii").rstrip("."))
 
     def __str__(self) -> str:
         if not self.domain:
