@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from sipgram.errors import ParseError, SettingsError
+from sipgram.errors import PeerError, SettingsError
 from sipgram.net.tcp import TcpFlow
 from sipgram.net.udp import UdpFlow, UdpListener, listener_class, shown_address
 from sipgram.settings import TransportSettings
@@ -47,7 +47,7 @@ class Address:
             host, port = rest, str(default_port)
         if transport not in ("udp", "tcp"):
             raise SettingsError(f"transport is not one of udp, tcp: {text!r}")
-        if not port.isdigit() or int(port) > 65535 or not host:
+        if not (port.isascii() and port.isdigit()) or int(port) > 65535 or not host:
             raise SettingsError(f"address is not TRANSPORT:HOST:PORT: {text!r}")
         return cls("udp" if transport == "udp" else "tcp", host.strip("[]"), int(port))
 
@@ -177,7 +177,7 @@ class Endpoint:
         self.table.receive(parse(data, bare_lf=flow.is_loopback), flow, now)
 
     def on_stream_fault(
-        self, remainder: bytes, error: ParseError | None, flow: TcpFlow, now: float
+        self, remainder: bytes, error: PeerError | None, flow: TcpFlow, now: float
     ) -> None:
         message = parse(remainder, bare_lf=flow.is_loopback)
         if error is not None and error.reason not in message.faults:

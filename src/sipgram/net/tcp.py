@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from sipgram.errors import ParseError
+from sipgram.errors import PeerError
 from sipgram.net.udp import shown_address
 from sipgram.settings import TransportSettings
 from sipgram.sip.message.framing import PONG, StreamFramer
@@ -12,6 +12,8 @@ from sipgram.sip.message.message import Message
 
 HIGH_WATER_BYTES: Final = 65_536
 """Unread bytes from which on a peer counts as not reading."""
+TIMER_SLACK_S: Final = 0.01
+"""A loop may fire a timer this much early."""
 
 
 class StreamUser(Protocol):
@@ -21,7 +23,7 @@ class StreamUser(Protocol):
         """Take one whole message."""
 
     def on_stream_fault(
-        self, remainder: bytes, error: ParseError | None, flow: "TcpFlow", now: float
+        self, remainder: bytes, error: PeerError | None, flow: "TcpFlow", now: float
     ) -> None:
         """The stream cannot be followed, or (no error) a half message took too long; it closes next."""
 
@@ -63,6 +65,7 @@ class TcpFlow(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._framer = StreamFramer()
         self._partial_timer: asyncio.TimerHandle | None = None
+        self._partial_began = 0.0
         self._stall_timer: asyncio.TimerHandle | None = None
         self.closed = loop.create_future()
         "Resolved once the connection is gone."
@@ -84,9 +87,11 @@ class TcpFlow(asyncio.Protocol):
         return self
 
     def close(self) -> None:
-        """Close after what is written has gone out."""
+        """Close after what is written has gone out; a peer that does not read is cut off."""
         if self._transport is not None:
             self._transport.close()
+            if self._stall_timer is None and self._transport.get_write_buffer_size():
+                self.pause_writing()
 
     def abort(self) -> None:
         """Close at once."""
@@ -107,7 +112,7 @@ class TcpFlow(asyncio.Protocol):
             transport.abort()
             return
         self.address = (peer[0], peer[1])
-        self.local = (local[0], local[1])
+        self.local = (local[0].partition("%")[0], local[1])  # D30: no zone in a header.
         self.host = peer[0].partition("%")[0].encode()
         self.port = peer[1]
         self.is_loopback = self.host.startswith(b"127.") or self.host == b"::1"
@@ -123,7 +128,7 @@ class TcpFlow(asyncio.Protocol):
         now = self._loop.time()
         try:
             messages = self._framer.feed(data)
-        except ParseError as error:
+        except PeerError as error:
             self._user.on_stream_fault(self._framer.remainder, error, self, now)
             self.close()
             return
@@ -132,8 +137,13 @@ class TcpFlow(asyncio.Protocol):
             self._framer.pings = 0
         for message in messages:
             self._user.on_stream_message(message, self, now)
-        self._watch_partial()
+        self._watch_partial(now, is_new=bool(messages))
         self._user.after_batch()
+
+    def eof_received(self) -> None:
+        """Answer what will never be whole; asyncio then closes the connection."""
+        if self._framer.has_partial:
+            self._half_message()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
@@ -153,18 +163,32 @@ class TcpFlow(asyncio.Protocol):
             self._stall_timer.cancel()
             self._stall_timer = None
 
-    def _watch_partial(self) -> None:
-        """Give a message that has begun ``half_message_s`` in all to arrive (D27)."""
+    def _watch_partial(self, now: float, *, is_new: bool) -> None:
+        """Give a message that has begun ``half_message_s`` in all to arrive (D27).
+
+        ``is_new`` says that what is there began with this read. The timer is left to run then:
+        on a busy connection most reads end in the middle of a message.
+        """
         if not self._framer.has_partial:
             if self._partial_timer is not None:
                 self._partial_timer.cancel()
                 self._partial_timer = None
-        elif self._partial_timer is None:
+            return
+        if is_new or self._partial_timer is None:
+            self._partial_began = now
+        if self._partial_timer is None:
             self._partial_timer = self._loop.call_later(
-                self._limits.half_message_s, self._half_message
+                self._limits.half_message_s, self._look_at_partial
             )
 
+    def _look_at_partial(self) -> None:
+        left = self._partial_began + self._limits.half_message_s - self._loop.time()
+        if left > TIMER_SLACK_S:
+            self._partial_timer = self._loop.call_later(left, self._look_at_partial)
+        else:
+            self._partial_timer = None
+            self._half_message()
+
     def _half_message(self) -> None:
-        self._partial_timer = None
         self._user.on_stream_fault(self._framer.remainder, None, self, self._loop.time())
         self.close()

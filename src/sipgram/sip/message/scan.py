@@ -27,8 +27,12 @@ BRANCH_COOKIE: Final = b"z9hG4bK"
 _VIA_RE = re.compile(
     rb"SIP/2\.0/(?P<transport>[A-Z]{2,4}) "
     rb"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9\-.]*[a-z0-9])?)"
-    rb"(?::(?P<port>[1-9][0-9]{0,3}))?"
+    rb"(?::(?P<port>[1-5][0-9]{4}|[1-9][0-9]{0,3}))?"
     rb"(?P<params>(?:;[a-z][a-z0-9\-]*(?:=[A-Za-z0-9.\-_*+!%~`']+)?)*)"
+)
+_USUAL_VIA_RE = re.compile(
+    rb"SIP/2\.0/[A-Z]{2,4} ([a-z0-9](?:[a-z0-9\-.]*[a-z0-9])?)(?::([1-5][0-9]{4}|[1-9][0-9]{0,3}))?"
+    rb";branch=([A-Za-z0-9.\-_*+!%~`']+)(;rport)?"
 )
 _VIA_PARAMETER_RE = re.compile(rb";([a-z0-9\-]+)(?:=([^;]+))?")
 _NAME_ADDR_RE = re.compile(
@@ -39,6 +43,7 @@ _CSEQ_RE = re.compile(rb"([0-9]{1,32})[ \t]+(" + TOKEN + rb")")
 _STATUS_RE = re.compile(rb"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?", re.DOTALL | re.IGNORECASE)
 _VERSION_RE = re.compile(rb"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
 _URI_RE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"\x00-\x1f\x7f]+")
+_REQUEST_RE = re.compile(rb"([A-Z]+) (sips?:[A-Za-z0-9@:;=.\-_+%\[\]]+) SIP/2\.0")
 _NAME_RE = re.compile(TOKEN + rb"[ \t]*")
 _LINE_END_RE = re.compile(rb"\r?\n")
 _NUL_RE = re.compile(rb"(?<!\\)\0")
@@ -116,13 +121,17 @@ class PlainMessage:
         self, uri: bytes, top: bytes, host: bytes, port: int, cuts: Sequence[Cut] = ()
     ) -> bytes:
         raw = self.raw
-        (via,) = self.spans(b"via")[:1]
+        via = hops = (0, 0)
+        for name, _, start, end in self.lines:
+            if name == b"via":
+                via = via if via[1] else (start, end)
+            elif name == b"max-forwards":
+                hops = (start, end)
         edits = [(*via, self._stamped_line(via, host, port)), *cuts]
         if self.max_forwards < 0:
             top += b"Max-Forwards: 70\r\n"
         else:
-            (span,) = self.spans(b"max-forwards")
-            edits.append((*span, b"Max-Forwards: %d\r\n" % (self.max_forwards - 1)))
+            edits.append((*hops, b"Max-Forwards: %d\r\n" % (self.max_forwards - 1)))
         edits.sort()
         parts = [self.method, b" ", uri, b" SIP/2.0\r\n", top]
         at = raw.index(b"\r\n") + 2
@@ -174,9 +183,12 @@ def scan(data: bytes, *, bare_lf: bool = False) -> PlainMessage:
     ``status`` 0: there is nothing to answer.
     """
     faults: list[str] = []
-    if bare_lf:
-        data = _with_crlf(data)
     head_end = data.find(b"\r\n\r\n")
+    if bare_lf and (
+        head_end < 0 or data.count(b"\n", 0, head_end) != data.count(b"\r\n", 0, head_end)
+    ):
+        data = _with_crlf(data)
+        head_end = data.find(b"\r\n\r\n")
     if head_end < 0:
         faults.append("the empty line after the headers is missing")
         head_end = len(data) - 2 if data.endswith(b"\r\n") else len(data)
@@ -205,6 +217,10 @@ def _with_crlf(data: bytes) -> bytes:
 
 
 def _read_start_line(message: PlainMessage, line: bytes, faults: list[str]) -> None:
+    usual = _REQUEST_RE.fullmatch(line)
+    if usual is not None:
+        message.method, message.uri = usual.groups()
+        return
     if line[:4].upper() == b"SIP/":
         match = _STATUS_RE.fullmatch(line)
         if match is None:
@@ -233,12 +249,13 @@ def _read_start_line(message: PlainMessage, line: bytes, faults: list[str]) -> N
 def _read_lines(message: PlainMessage, block: bytes, at: int, faults: list[str]) -> None:
     """Split the header block into lines, joining folds (§7.3.1)."""
     lines, first = message.lines, message.first
-    ends = block.count(b"\r\n")
+    texts = block.split(b"\r\n") if block else []
+    ends = max(0, len(texts) - 1)
     if block.count(b"\n") != ends or block.count(b"\r") != ends:
         faults.append("a header holds CR or LF alone")
     if b"\0" in block and _NUL_RE.search(block):
         faults.append("a header holds NUL outside a quoted pair")
-    for count, text in enumerate(block.split(b"\r\n") if block else ()):
+    for count, text in enumerate(texts):
         if count == HEADER_LINES_MAX:
             faults.append(f"more than {HEADER_LINES_MAX} header lines")
             return
@@ -297,6 +314,13 @@ def _read_via(message: PlainMessage) -> None:
     message.rport = 0  # Where Via cannot be read, the answer goes to where the request came from.
     value = message.first.get(b"via")
     if not value:
+        return
+    usual = _USUAL_VIA_RE.fullmatch(value)
+    if usual is not None:
+        message.sent_host, port, message.branch, rport = usual.groups()
+        message.rport = -1 if rport is None else 0
+        message.sent_port = int(port) if port else 0
+        message.sent_by = message.sent_host + b":" + port if port else message.sent_host
         return
     match = _VIA_RE.fullmatch(value)
     if match is not None:

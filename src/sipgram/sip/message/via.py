@@ -72,6 +72,8 @@ def stamp(text: bytes, host: bytes, port: int, *, sent_host: bytes, has_rport: b
     """
     if b"received" in text.lower():
         text = _RECEIVED_RE.sub(b"", text)
+    if text.endswith(b";rport"):
+        return b"%b=%d;received=%b" % (text, port, host)
     if has_rport:
         text = _RPORT_RE.sub(b";rport=%d" % port, text, count=1)
     elif sent_host.strip(b"[]") == host:
