@@ -55,6 +55,7 @@ class HttpServer:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((host, port))
+            sock.listen(128)  # Before anybody is told of it; uvicorn does it again, later.
         except OSError as error:
             sock.close()
             raise SettingsError(f"cannot serve HTTP on {host}:{port}: {error.strerror}") from error

@@ -11,7 +11,7 @@ from collections import deque
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EMSGSIZE, errno
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -24,12 +24,21 @@ cdef extern from "<sys/socket.h>" nogil:
         unsigned int msg_namelen
         iovec* msg_iov
         size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+    struct cmsghdr:
+        int cmsg_level
+        int cmsg_type
     struct mmsghdr:
         msghdr msg_hdr
         unsigned int msg_len
     int AF_INET
     int AF_INET6
     int MSG_DONTWAIT
+    int MSG_ERRQUEUE
+    cmsghdr* CMSG_FIRSTHDR(msghdr* message)
+    cmsghdr* CMSG_NXTHDR(msghdr* message, cmsghdr* header)
+    void* CMSG_DATA(cmsghdr* header)
     int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, void* timeout)
     int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
 
@@ -48,8 +57,23 @@ cdef extern from "<netinet/in.h>" nogil:
         in6_addr sin6_addr
         unsigned int sin6_scope_id
 
+cdef extern from "<linux/errqueue.h>" nogil:
+    struct sock_extended_err:
+        unsigned int ee_errno
+        unsigned char ee_origin
+        unsigned char ee_type
+    int SO_EE_ORIGIN_ICMP
+    int SO_EE_ORIGIN_ICMP6
+
+cdef extern from "<netinet/in.h>" nogil:
+    int IPPROTO_IP
+    int IPPROTO_IPV6
+    int IP_RECVERR
+    int IPV6_RECVERR
+
 cdef enum:
     BATCH = 32
+    CONTROL_BYTES = 256
     DATAGRAM_MAX = 65535
     KEEP_ALIVE_MAX = 4
     KEY_V4 = 6
@@ -185,7 +209,7 @@ cdef class UdpBatch:
                     break
                 batches -= 1
                 self.got = self.next = 0
-                self.got = self.read_batch()
+                self.got = self.read_batch(0)
                 if self.got == 0:
                     break
                 total += self.got
@@ -225,6 +249,33 @@ cdef class UdpBatch:
             if done < count:
                 return
 
+    def refusals(self, int batches):
+        """Return the keys of peers that ICMP says cannot be reached, from up to so many batches.
+
+        The error queue shares the receive buffer with the datagrams: left full, it would keep
+        them out.
+        """
+        cdef char control[BATCH][CONTROL_BYTES]
+        cdef set keys = set()
+        cdef int got = BATCH
+        cdef int i
+        if self.next < self.got:
+            return keys  # The areas still hold datagrams.
+        for i in range(BATCH):
+            self.incoming[i].msg_hdr.msg_control = control[i]
+        while batches and got == BATCH and self.fd >= 0:
+            batches -= 1
+            for i in range(BATCH):
+                self.incoming[i].msg_hdr.msg_controllen = CONTROL_BYTES
+            got = self.read_batch(MSG_ERRQUEUE)
+            for i in range(got):
+                if is_unreachable(&self.incoming[i].msg_hdr):
+                    keys.add(self.key_of(&self.incoming_peer[i]))
+        for i in range(BATCH):
+            self.incoming[i].msg_hdr.msg_control = NULL
+            self.incoming[i].msg_hdr.msg_controllen = 0
+        return keys
+
     def close(self):
         """Send what can be sent at once, and use the socket no more."""
         self.flush()
@@ -263,14 +314,14 @@ cdef class UdpBatch:
         memcpy(text + 18, &peer.v6.sin6_scope_id, 4)
         return PyBytes_FromStringAndSize(text, KEY_V6)
 
-    cdef int read_batch(self) except -1:
+    cdef int read_batch(self, int flags) except -1:
         """Return how many datagrams came; an error that an ICMP message left costs a try."""
         cdef int tries, got, error, i
         for tries in range(BATCH):
             for i in range(BATCH):
                 self.incoming[i].msg_hdr.msg_namelen = sizeof(Peer)
             with nogil:
-                got = recvmmsg(self.fd, self.incoming, BATCH, MSG_DONTWAIT, NULL)
+                got = recvmmsg(self.fd, self.incoming, BATCH, MSG_DONTWAIT | flags, NULL)
                 error = errno
             if got >= 0:
                 return got
@@ -345,3 +396,24 @@ cdef class UdpBatch:
                 else:
                     retried = done
         return done
+
+
+cdef bint is_unreachable(msghdr* message) noexcept:
+    """Say whether ICMP tells of what RFC 3261 §18.4 wants to be told."""
+    cdef cmsghdr* header = CMSG_FIRSTHDR(message)
+    cdef sock_extended_err* error
+    while header != NULL:
+        error = <sock_extended_err*> CMSG_DATA(header)
+        if header.cmsg_level == IPPROTO_IP and header.cmsg_type == IP_RECVERR:
+            # Destination unreachable, parameter problem; the packet's size is another matter.
+            return (
+                error.ee_origin == SO_EE_ORIGIN_ICMP
+                and (error.ee_type == 3 or error.ee_type == 12)
+                and error.ee_errno != EMSGSIZE
+            )
+        if header.cmsg_level == IPPROTO_IPV6 and header.cmsg_type == IPV6_RECVERR:
+            return error.ee_origin == SO_EE_ORIGIN_ICMP6 and (
+                error.ee_type == 1 or error.ee_type == 4
+            )
+        header = CMSG_NXTHDR(message, header)
+    return False

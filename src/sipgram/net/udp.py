@@ -5,7 +5,7 @@ import errno
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final, Protocol
 
@@ -18,6 +18,8 @@ BATCH: Final = 32
 """Datagrams handled before a look at what else there is to send."""
 BATCHES_PER_WAKE: Final = 4
 """After this many batches timers, HTTP and the writer get their turn."""
+ERROR_BATCHES_PER_WAKE: Final = 32
+"""As many batches of ICMP errors: more of them can come than datagrams, where a request forks."""
 DATAGRAM_BYTES_MAX: Final = 65_535
 FLOWS_MAX: Final = 200_000
 """Remote addresses remembered by one listener; beyond that all but the used are forgotten."""
@@ -246,20 +248,25 @@ class UdpListener:
         errors SHOULD cause the transport layer to inform the transport user of a failure in
         sending. Source quench and TTL exceeded ICMP errors SHOULD be ignored."
         """
-        sock = self._socket
+        for flow in self._refusing_flows():
+            if self._refused is not None:
+                self._refused(flow, now)
+
+    def _refusing_flows(self) -> Collection[UdpFlow]:
+        """Read the error queue; it shares the receive buffer with the datagrams."""
         flows: dict[Address, UdpFlow] = {}
-        for _ in range(BATCH if _MSG_ERRQUEUE and sock is not None else 0):
-            assert sock is not None
+        sock = self._socket
+        if not _MSG_ERRQUEUE or sock is None:
+            return ()
+        for _ in range(BATCH * ERROR_BATCHES_PER_WAKE):
             try:
-                _, ancillary, _, address = sock.recvmsg(0, 512, _MSG_ERRQUEUE)
+                _, ancillary, _, address = sock.recvmsg(0, 256, _MSG_ERRQUEUE)
             except OSError:
                 break  # The queue is empty.
             flow = self._flows.get(_zoned(address)) if address else None
             if flow is not None and any(_is_unreachable(data) for _, _, data in ancillary):
                 flows[flow.address] = flow
-        if self._refused is not None:
-            for flow in flows.values():
-                self._refused(flow, now)
+        return flows.values()
 
     def __str__(self) -> str:
         return f"udp {shown_address((self.host, self.port))}"

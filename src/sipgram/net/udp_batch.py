@@ -4,11 +4,12 @@ Its twin is ``udp.UdpListener``: the same from outside, held equal by the same t
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sipgram.net._udp import UdpBatch
 from sipgram.net.udp import (
     BATCHES_PER_WAKE,
+    ERROR_BATCHES_PER_WAKE,
     Address,
     Receive,
     Refused,
@@ -114,3 +115,7 @@ class NativeUdpListener(UdpListener):
             batch.failed = False
             self._read_errors(now)
         self._after_batch()
+
+    def _refusing_flows(self) -> Collection[UdpFlow]:
+        keys = () if self._batch is None else self._batch.refusals(ERROR_BATCHES_PER_WAKE)
+        return [self._flows_by_key[key] for key in keys if key in self._flows_by_key]

@@ -13,9 +13,10 @@ from sipgram.db.engine import database_url, open_engine, secret_of, sqlite_path
 from sipgram.db.migrations import upgrade
 from sipgram.db.statements import known_statements
 from sipgram.db.writer import Writer
-from sipgram.errors import Error
+from sipgram.errors import Error, SettingsError
 from sipgram.identity import Entropy, NodeId, SystemEntropy
 from sipgram.net.endpoint import Address, Endpoint
+from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.dispatch import Dispatcher
 from sipgram.services.auth.service import Authenticator
@@ -50,17 +51,14 @@ class AccountsByAor:
 class ContactRoutes:
     """Chooses the flow of a binding (D27)."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-
     def flow_to(self, contact: SipUri, source: Flow) -> Flow:
-        if source.is_reliable:
+        if not isinstance(source, UdpFlow) or contact.param(b"transport") not in (None, b"udp"):
             return source
-        host = contact.host.strip(b"[]")
         port = contact.port or 5060
-        if host != source.host or port == source.port:
+        if contact.host.strip(b"[]") != source.host or port == source.port:
             return source
-        return self._endpoint.udp_flow(host.decode("ascii"), port) or source
+        # From the listener that the phone knows, with the zone that its address has.
+        return source.listener.flow((source.address[0], port))
 
 
 @dataclass(slots=True)
@@ -90,8 +88,8 @@ async def build(
     """Build the server and open its listeners.
 
     Raises:
-        SettingsError: a setting cannot be used, or the database is not ours.
-        OSError: a listener's address cannot be bound.
+        SettingsError: a setting cannot be used, a listener's address cannot be bound, or the
+            database is not ours.
     """
     entropy = entropy or SystemEntropy()
     loop = asyncio.get_running_loop()
@@ -114,7 +112,7 @@ async def build(
     rows = BindingRows(kept.engine, kept.writer, wall=time.time)
     registrar = routes[b"REGISTER"] = Registrar(
         locations,
-        routes=ContactRoutes(endpoint),
+        routes=ContactRoutes(),
         settings=settings.registrar,
         entropy=entropy,
         store=rows,
@@ -124,12 +122,12 @@ async def build(
     server = Server(
         settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer
     )
-    try:
-        for text in settings.server.listen:
+    for text in settings.server.listen:
+        try:
             server.listeners += (await endpoint.listen(Address.parse(text)),)
-    except OSError:
-        await server.close()
-        raise
+        except OSError as error:
+            await server.close()
+            raise SettingsError(f"cannot listen on {text}: {error.strerror or error}") from error
     own_addresses.update(endpoint.own_addresses())
     restored = await _restore(registrar, rows, endpoint, loop.time())
     if restored:
@@ -191,11 +189,11 @@ async def _restore(registrar: Registrar, rows: BindingRows, endpoint: Endpoint, 
     async for kept in rows.load():
         if not kept.flow.startswith("udp:"):
             continue
-        address = Address.parse(kept.flow)
-        flow = endpoint.udp_flow(address.host, address.port)
-        if flow is None:
-            continue
         try:
+            address = Address.parse(kept.flow)
+            flow = endpoint.udp_flow(address.host, address.port)
+            if flow is None:
+                continue
             registrar.restore(kept, flow, left_s=kept.expires_utc - time.time(), now=now)
         except Error as error:
             log.info("binding not restored", aor=kept.aor, reason=str(error))

@@ -6,6 +6,8 @@ Each setting of ``settings.Settings`` is ``[section] key`` in the file and
 
 import difflib
 import ipaddress
+import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -19,6 +21,7 @@ from sipgram.net.endpoint import Address
 from sipgram.settings import Settings
 
 PREFIX = "SIPGRAM_"
+_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 
 
 def load(
@@ -55,6 +58,12 @@ def check(settings: Settings) -> None:
     Raises:
         SettingsError: one line naming what is wrong.
     """
+    _check_numbers(settings)
+    for domain in settings.server.domains:
+        if not _DOMAIN.fullmatch(domain):
+            raise SettingsError(f"setting server.domains: no host name: {domain!r}")
+    if settings.server.http != "none":
+        http_address(settings)
     listeners = [Address.parse(text) for text in settings.server.listen]
     if not listeners:
         raise SettingsError("setting server.listen is empty: nothing would be served")
@@ -84,6 +93,29 @@ def check(settings: Settings) -> None:
         raise SettingsError(
             "registrar.expires_min_s, expires_s and expires_max_s are not in ascending order"
         )
+
+
+def http_address(settings: Settings) -> tuple[str, int]:
+    """Return the host, without brackets, and the port that HTTP is served on.
+
+    Raises:
+        SettingsError: it is not HOST:PORT.
+    """
+    host, _, port = settings.server.http.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise SettingsError(f"setting server.http is not HOST:PORT: {settings.server.http!r}")
+    return host.strip("[]"), int(port)
+
+
+def _check_numbers(settings: Settings) -> None:
+    """Refuse what is no number to count or wait by."""
+    for section in fields(settings):
+        values = getattr(settings, section.name)
+        for field in fields(values):
+            value = getattr(values, field.name)
+            if isinstance(value, int | float) and not 0 <= value < math.inf:
+                name = f"{section.name}.{field.name}"
+                raise SettingsError(f"setting {name} is not a number from 0 on: {value}")
 
 
 def _from_file(file: Path) -> dict[str, Any]:

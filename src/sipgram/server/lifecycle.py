@@ -16,6 +16,7 @@ from sipgram.http.app import HttpServer
 from sipgram.http.app import build as build_http
 from sipgram.server import demo
 from sipgram.server.app import Server, build
+from sipgram.server.configuration import http_address
 from sipgram.server.metrics import registry_of
 from sipgram.settings import Settings
 
@@ -44,10 +45,7 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
     async with AsyncExitStack() as stack:
         if with_demo:
             await demo.add_accounts(settings)
-        try:
-            server = await build(settings)
-        except OSError as error:
-            raise SettingsError(f"cannot listen: {error.strerror or error}") from error
+        server = await build(settings)
         stack.push_async_callback(server.close)
         for address in server.listeners:
             say(f"listening {address.transport} {_shown(address.host, address.port)}")
@@ -74,18 +72,12 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
 async def _serve_http(
     server: Server, registry: CollectorRegistry, stack: AsyncExitStack, say: Callable[[str], None]
 ) -> None:
-    host, _, port = server.settings.server.http.rpartition(":")
-    if not port.isdigit() or not host:
-        raise SettingsError(
-            f"setting server.http is not HOST:PORT: {server.settings.server.http!r}"
-        )
-
     def problems() -> list[str]:
         return ["draining"] if server.dispatcher.is_draining else []
 
     app = build_http(registry=registry, problems=problems, version=version("sipgram"))
     http = HttpServer(app)
-    bound = await http.start(host.strip("[]"), int(port))
+    bound = await http.start(*http_address(server.settings))
     stack.push_async_callback(http.close)
     say(f"listening http {_shown(*bound)}")
 

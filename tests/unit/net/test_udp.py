@@ -280,6 +280,29 @@ async def test_unreachable_peers_do_not_keep_the_loop_busy(station: Station) -> 
     assert station.batches <= batches + 3
 
 
+async def test_many_unreachable_peers_leave_room_for_datagrams(station: Station) -> None:
+    """Errors wait in the receive buffer: each wake-up must read about as many as it caused."""
+    sockets = [socket.socket(station.peer.family, socket.SOCK_DGRAM) for _ in range(40)]
+    refusing = []
+    for gone in sockets:
+        gone.bind((station.listener.host, 0))
+        refusing.append(station.listener.flow((station.listener.host, gone.getsockname()[1])))
+    for gone in sockets:
+        gone.close()
+
+    def fork(data: bytes, flow: UdpFlow) -> None:
+        for dead in refusing:
+            dead.send(data)
+        flow.send(data)
+
+    station.on_datagram = fork
+    for number in range(300):
+        station.tell(b"datagram %d" % number)
+
+    assert await station.heard(300) == [b"datagram %d" % number for number in range(300)]
+    await station.until(lambda: set(station.refused) == set(refusing))
+
+
 @pytest.mark.parametrize("kind", LISTENERS, indirect=True)
 async def test_flow_to_a_name_is_refused(kind: type[UdpListener]) -> None:
     station = Station(kind, "127.0.0.1", buffer_bytes=65_536)
