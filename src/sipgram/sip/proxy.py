@@ -125,11 +125,13 @@ class Fork:
         target.is_silent = False
         if status >= 300:
             self._proxy.user.on_outcome(target, self._request.method, status)
-        if status < 300:
-            if self._rank > _TAKEN:
-                self._rank, self._best = _TAKEN, self._relayed(response)
-        else:
+        if status >= 300:
             self._consider(status, response)
+        elif self._rank == _NONE and not self._open:  # The usual case: one device, and it took it.
+            self._server.respond(self._relayed(response), now)
+            return
+        elif self._rank > _TAKEN:
+            self._rank, self._best = _TAKEN, self._relayed(response)
         self._settle(now)
 
     def on_failure(self, transaction: ClientSide, cause: Cause, now: float) -> None:

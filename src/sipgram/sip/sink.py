@@ -60,6 +60,6 @@ class Sink(Protocol):
         """The client transaction is over: responses to it are strays from now on."""
 
     def complete_server(
-        self, key: bytes, response: bytes, *, is_reliable: bool, now: float
+        self, key: bytes, response: bytes, is_reliable: bool, now: float
     ) -> None:
         """The server transaction is Completed: only its response is needed, until Timer J."""

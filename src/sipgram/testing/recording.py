@@ -30,7 +30,7 @@ class RecordingSink:
         self.calls.append(("end_client", branch))
 
     def complete_server(
-        self, key: bytes, response: bytes, *, is_reliable: bool, now: float
+        self, key: bytes, response: bytes, is_reliable: bool, now: float
     ) -> None:
         self.calls.append(("complete_server", key, response))
 

@@ -79,7 +79,7 @@ class ServerRequestTransaction:
         self._request = None
         flow = self.flow
         flow.send(response)
-        self._out.complete_server(request.key, response, is_reliable=flow.is_reliable, now=now)
+        self._out.complete_server(request.key, response, flow.is_reliable, now)
 
     @property
     def is_open(self) -> bool:

@@ -83,7 +83,7 @@ class TransactionTable:
     def answer(self, request: Message, flow: Flow, response: bytes, now: float) -> None:
         """Answer a request that was passed up, at once and for good."""
         flow.reply_flow(request).send(response)
-        self.complete_server(request.key, response, is_reliable=flow.is_reliable, now=now)
+        self.complete_server(request.key, response, flow.is_reliable, now)
 
     def start_client(
         self, request: bytes, branch: bytes, method: bytes, flow: Flow, user: ClientUser, now: float
@@ -138,7 +138,7 @@ class TransactionTable:
         self._clients.pop(branch, None)
 
     def complete_server(
-        self, key: bytes, response: bytes, *, is_reliable: bool, now: float
+        self, key: bytes, response: bytes, is_reliable: bool, now: float
     ) -> None:
         self._servers.pop(key, None)
         if is_reliable:
