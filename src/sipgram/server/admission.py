@@ -52,14 +52,14 @@ class Peers:
     """The addresses that need no digest."""
 
     def __init__(self, trusted: Iterable[str]) -> None:
-        self._networks = [ipaddress.ip_network(text, strict=False) for text in trusted]
+        self.networks = [ipaddress.ip_network(text, strict=False) for text in trusted]
 
     def is_trusted(self, flow: Flow) -> bool:
         """Say whether requests from there are believed."""
-        if not self._networks:
+        if not self.networks:
             return False
         address = ipaddress.ip_address(flow.host.decode("ascii"))
-        return any(address in network for network in self._networks)
+        return any(address in network for network in self.networks)
 
 
 class Gate:
@@ -85,7 +85,7 @@ class Gate:
         Raises:
             Refusal: 401 or 407 with a challenge, 403 when From is not the account's.
         """
-        if self._peers.is_trusted(flow):
+        if self._peers.networks and self._peers.is_trusted(flow):
             return None
         registering = request.method == b"REGISTER"
         party = request.to_uri if registering else request.from_uri
@@ -116,7 +116,8 @@ class Gate:
         """Return the lines of Proxy-Authorization that were for us, to be left out (D3)."""
         spans = request.spans(b"proxy-authorization")
         if len(spans) == 1:
-            return ((*spans[0], b""),)
+            start, end = spans[0]
+            return ((start, end, b""),)
         return tuple(
             (*span, b"")
             for span, value in zip(spans, request.values(b"proxy-authorization"), strict=True)

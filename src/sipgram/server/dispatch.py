@@ -117,7 +117,7 @@ class Dispatcher:
             check_for_us(request)
         answer = service.handle(request, flow, account_id, now)
         if (gate is not None or routes) and isinstance(answer, Forward):
-            return Forward(answer.targets, self._cuts(request, account_id, routes))
+            answer.cuts = self._cuts(request, account_id, routes)
         return answer
 
     def _decide_without_service(self, request: Message) -> Reply | None:

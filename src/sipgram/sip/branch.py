@@ -1,6 +1,6 @@
 """Branches of the requests that we send, tags of our answers (RFC 3261 §8.1.1.7, §19.3; D3, D14)."""
 
-from hashlib import blake2s
+from hashlib import blake2b
 from typing import Final, Literal
 
 from sipgram.errors import UsageError
@@ -23,7 +23,7 @@ class Brancher:
     def __init__(self, secret: bytes, *, node: NodeId) -> None:
         if len(node) != 2 or not node.isalnum() or not node.isascii():
             raise UsageError(f"node name is not two letters or digits: {node!r}")
-        self._keyed = blake2s(key=secret[:32], digest_size=8)
+        self._keyed = blake2b(key=secret[:32], digest_size=8)
         self._live = COOKIE + node.encode() + b"l"
 
     def live(self, request: Message, target: bytes) -> bytes:

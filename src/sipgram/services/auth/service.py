@@ -8,6 +8,7 @@ from sipgram.errors import UsageError
 from sipgram.services.auth.store import Account, Accounts
 from sipgram.sip.message import digest
 from sipgram.sip.message.nonce import NonceMint
+from sipgram.sip.message.parser import parse_credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Authenticator:
         for value in credentials:
             if not digest.is_digest(value):
                 continue
-            fields = digest.parse_credentials(value)
+            fields = parse_credentials(value)
             if fields.realm != realm or fields.algorithm not in self._decoys:
                 continue
             account = self._right(fields, method)

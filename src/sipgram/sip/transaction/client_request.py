@@ -126,4 +126,5 @@ class ClientRequestTransaction:
         self.state = _TERMINATED
         self.due = NEVER
         self.user = None
+        self.request = b""  # The object itself stays in the timers' queue until T1.
         self._out.end_client(self.branch)
