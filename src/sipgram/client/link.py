@@ -111,7 +111,7 @@ class Link:
         self._broken.set()
         for flow in (self.flow, self._stream):
             if flow is not None:
-                self._endpoint.table.transport_failed(flow, _now())
+                self._endpoint.table.transport_failed((flow,), _now())
         await self._endpoint.close()
 
     # ---- the endpoint's user ---------------------------------------------------------------

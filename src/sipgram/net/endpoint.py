@@ -188,7 +188,7 @@ class Endpoint:
 
     def on_stream_closed(self, flow: TcpFlow, now: float) -> None:
         self.connections.discard(flow)
-        self.table.transport_failed(flow, now)
+        self.table.transport_failed((flow,), now)
         self.after_batch()
 
     def admit(self, flow: TcpFlow) -> bool:

@@ -30,8 +30,8 @@ Address = tuple[str, int]
 """IP address as text, a link-local one with its zone (``fe80::1%2``), and port."""
 Receive = Callable[[bytes, "UdpFlow", float], None]
 """Takes one datagram, where it came from, and the time."""
-Refused = Callable[["UdpFlow", float], None]
-"""Takes a flow whose peer cannot be reached, and the time."""
+Refused = Callable[[Collection["UdpFlow"], float], None]
+"""Takes the flows whose peers cannot be reached, and the time."""
 
 # Linux keeps ICMP errors of unconnected sockets in a queue when asked to (ip(7), ipv6(7)).
 _RECVERR: Final = {
@@ -248,9 +248,9 @@ class UdpListener:
         errors SHOULD cause the transport layer to inform the transport user of a failure in
         sending. Source quench and TTL exceeded ICMP errors SHOULD be ignored."
         """
-        for flow in self._refusing_flows():
-            if self._refused is not None:
-                self._refused(flow, now)
+        flows = self._refusing_flows()
+        if flows and self._refused is not None:
+            self._refused(flows, now)
 
     def _refusing_flows(self) -> Collection[UdpFlow]:
         """Read the error queue; it shares the receive buffer with the datagrams."""

@@ -59,7 +59,5 @@ class Sink(Protocol):
     def end_client(self, branch: bytes) -> None:
         """The client transaction is over: responses to it are strays from now on."""
 
-    def complete_server(
-        self, key: bytes, response: bytes, is_reliable: bool, now: float
-    ) -> None:
+    def complete_server(self, key: bytes, response: bytes, is_reliable: bool, now: float) -> None:
         """The server transaction is Completed: only its response is needed, until Timer J."""

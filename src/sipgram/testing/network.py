@@ -188,4 +188,4 @@ class FakeFlow:
         """Be cut off: what waits on this flow fails (RFC 3261 §17.1.4)."""
         self.is_open = False
         self.endpoint.flows.pop((self.address, self.is_reliable), None)
-        self.endpoint.table.transport_failed(self, self.endpoint.network.clock.now)
+        self.endpoint.table.transport_failed((self,), self.endpoint.network.clock.now)

@@ -29,9 +29,7 @@ class RecordingSink:
     def end_client(self, branch: bytes) -> None:
         self.calls.append(("end_client", branch))
 
-    def complete_server(
-        self, key: bytes, response: bytes, is_reliable: bool, now: float
-    ) -> None:
+    def complete_server(self, key: bytes, response: bytes, is_reliable: bool, now: float) -> None:
         self.calls.append(("complete_server", key, response))
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final
 
 import pytest
@@ -80,8 +80,8 @@ class Station:
         self.on_datagram(data, flow)
         self._look()
 
-    def _refuse(self, flow: UdpFlow, now: float) -> None:
-        self.refused.append(flow)
+    def _refuse(self, flows: Collection[UdpFlow], now: float) -> None:
+        self.refused.extend(flows)
         self._look()
 
     def _after_batch(self) -> None:

@@ -4,6 +4,7 @@ Answered requests are kept as bytes alone: ``key -> response``, in buckets that 
 """
 
 from collections import deque
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from sipgram.sip.message.message import Message
@@ -94,9 +95,10 @@ class TransactionTable:
         client.start(now)
         return client
 
-    def transport_failed(self, flow: Flow, now: float) -> None:
-        """A flow is dead: fail what is waiting on it (§17.1.4)."""
-        for client in [c for c in self._clients.values() if c.flow is flow]:
+    def transport_failed(self, flows: Collection[Flow], now: float) -> None:
+        """Flows are dead: fail what is waiting on them (§17.1.4), in one look at all there is."""
+        dead = set(map(id, flows))
+        for client in [c for c in self._clients.values() if id(c.flow) in dead]:
             client.transport_failed(now)
 
     # ---- time ------------------------------------------------------------------------------
@@ -137,9 +139,7 @@ class TransactionTable:
     def end_client(self, branch: bytes) -> None:
         self._clients.pop(branch, None)
 
-    def complete_server(
-        self, key: bytes, response: bytes, is_reliable: bool, now: float
-    ) -> None:
+    def complete_server(self, key: bytes, response: bytes, is_reliable: bool, now: float) -> None:
         self._servers.pop(key, None)
         if is_reliable:
             return  # Timer J is zero.

@@ -178,9 +178,9 @@ def test_a_dead_flow_fails_what_waits_on_it() -> None:
     given = Given()
     given.client(b"z9hG4bK-1")
     given.client(b"z9hG4bK-2")
-    given.table.transport_failed(RecordingFlow(), 0.1)
+    given.table.transport_failed((RecordingFlow(),), 0.1)
     assert given.user.take() == []
-    given.table.transport_failed(given.flow, 0.1)
+    given.table.transport_failed((given.flow,), 0.1)
     assert given.user.take() == [("failure", "transport-error")] * 2
     assert given.table.open_count == 0
 
