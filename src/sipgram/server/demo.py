@@ -35,23 +35,22 @@ async def add_accounts(settings: Settings) -> None:
     if settings.auth.mode == "none":
         return
     known = passwords(settings)
+    new = {user: secrets.token_urlsafe(12) for user in USERS if user not in known}
     engine = open_engine(settings.server.database or database_url(Path(settings.server.data)))
     try:
         await upgrade(engine)
         rows = AccountRows(engine)
         for user in USERS:
-            if user in known:
-                continue
             name = parse_name(_aor(user, settings))
-            password = secrets.token_urlsafe(12)
+            password = new.get(user) or known[user]
             try:
                 await rows.add(name, password=password, now_utc=time.time())
-            except SettingsError:
-                await rows.set_password(name, password)
-            known[user] = password
+            except SettingsError:  # It is there already, and its password known or lost.
+                if user in new:
+                    await rows.set_password(name, password)
     finally:
         await engine.dispose()
-    _write(_file(settings), known)
+    _write(_file(settings), known | new)
 
 
 def passwords(settings: Settings) -> dict[str, str]:
@@ -66,23 +65,24 @@ def passwords(settings: Settings) -> dict[str, str]:
 
 def instructions(settings: Settings, listeners: tuple[Address, ...]) -> str:
     """Return the lines to paste into a second terminal."""
-    server = next((a for a in listeners if a.transport == "udp"), listeners[0])
+    server = _reachable(listeners)
     domain = settings.server.domains[0]
-    secret = f"set -a; . {_quoted(_file(settings))}; set +a"
+    file = _file(settings)
+    secret = f"set -a; . {_quoted(file)}; set +a"
+    is_open = settings.auth.mode == "none"
+    first = "" if is_open else f"First, the demo passwords:\n\n    {secret}\n\n"
+    password = "any password" if is_open else f"its password in {file}"
     command = _quoted(_command())
-    option = "" if (server.host, server.port) == ("127.0.0.1", 5060) else f" --server {server}"
+    option = "" if str(server) == "udp:127.0.0.1:5060" else f" --server {server}"
     alice, bob = (
-        f"--from {_aor(user, settings)} --password-env {user.upper()}_PASSWORD{option}"
+        f"--from {_aor(user, settings)}"
+        f"{'' if is_open else f' --password-env {user.upper()}_PASSWORD'}{option}"
         for user in ("alice", "bob")
     )
     return f"""
-Try it in a second terminal. First, the demo passwords:
+Try it in a second terminal. {first}Wait for a message as bob, in the background:
 
-    {secret}
-
-Wait for a message as bob, in the background:
-
-    {command} listen {bob} --count 1 &
+    {command} listen {bob} --count 1 & sleep 2
 
 Write to bob as alice:
 
@@ -90,10 +90,10 @@ Write to bob as alice:
 
 Write to echo as alice, and see what comes back:
 
-    {command} listen {alice} --count 1 &
+    {command} listen {alice} --count 1 & sleep 2
     {command} send {_aor("echo", settings)} 'Hello echo' {alice}
 
-A softphone: account alice@{domain}, its password in {_file(settings)},
+A softphone: account alice@{domain}, {password},
 outbound proxy {server.host}:{server.port}, transport UDP or TCP.
 
 Ctrl-C ends the server."""
@@ -101,7 +101,7 @@ Ctrl-C ends the server."""
 
 async def echo(settings: Settings, listeners: tuple[Address, ...]) -> None:
     """Send every text back to where it came from, until cancelled (D24)."""
-    server = next((a for a in listeners if a.transport == "udp"), listeners[0])
+    server = _reachable(listeners)
     account = Client(
         _aor("echo", settings), password=passwords(settings).get("echo", ""), server=str(server)
     )
@@ -125,8 +125,17 @@ async def echo(settings: Settings, listeners: tuple[Address, ...]) -> None:
                 log.info("echo not delivered", reason=str(error))
 
 
+def _reachable(listeners: tuple[Address, ...]) -> Address:
+    """Return where this machine reaches the server, over UDP if it can."""
+    server = next((a for a in listeners if a.transport == "udp"), listeners[0])
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host)
+    return server if loopback is None else Address(server.transport, loopback, server.port)
+
+
 def _write(file: Path, known: dict[str, str]) -> None:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)  # It may have been there before, for all to read.
     with open(descriptor, "w", encoding="ascii") as out:
         out.writelines(f"{user.upper()}_PASSWORD={known[user]}\n" for user in USERS)
 

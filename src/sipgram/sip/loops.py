@@ -14,7 +14,7 @@ from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.message import Message
 
 BREADTH: Final = 60
-"""RFC 5393 §5.3.3: "If a proxy adds a Max-Breadth header field … the value of 60 is RECOMMENDED"."""
+"""What a request without Max-Breadth is given (RFC 5393 §5.3.3)."""
 BREADTH_MAX: Final = 2**31 - 1
 HASH_LENGTH: Final = 16
 _ROUTING: Final = (b"route", b"proxy-require", b"accept-contact", b"reject-contact")
@@ -30,8 +30,8 @@ class LoopGuard:
     def hash(self, request: Message) -> bytes:
         """Return the end of the branch for a request as it came in, before any change to it.
 
-        RFC 5393 §4.2.1: over "any field that affects how the request is routed"; not the top
-        Via, which differs at each pass, and not the credentials, which we take out ourselves.
+        RFC 5393 §4.2.1 asks for whatever the choice of targets depends on; not for the top Via,
+        which differs at each pass, and not for credentials, which we take out ourselves.
         """
         keyed = self._keyed.copy()
         keyed.update(
@@ -73,9 +73,9 @@ def breadth_of(request: Message) -> int:
 def shares(breadth: int, count: int) -> list[int]:
     """Split a breadth between ``count`` branches, the first ones getting what is left over.
 
-    RFC 5393 §5.3.3.1: "the sum of Max-Breadth values across all concurrent branches" is at most
-    what came in. Fewer values than ``count`` come back when there is not one for each: the
-    others must wait for their turn.
+    The sum over the branches that are open at one time is at most what came in (RFC 5393
+    §5.3.3.1). Fewer values than ``count`` come back when there is not one for each: the others
+    must wait for their turn.
     """
     count = min(breadth, count)
     if not count:

@@ -77,8 +77,7 @@ USUAL: Final = Disposition()
 def arranged(targets: Sequence[T], wish: Disposition = USUAL) -> list[list[T]]:
     """Return groups: those of one q at once, one group after the other, the best first (D6).
 
-    Without forking only the first of the best group is left: RFC 3841 §9.1 has "the server
-    SHOULD send the request to only one".
+    Without forking (RFC 3841 §9.1, fork-directive) only the first of the best group is left.
     """
     ordered = sorted(targets, key=lambda target: -target.q)
     if not ordered:

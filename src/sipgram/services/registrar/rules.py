@@ -96,14 +96,16 @@ def wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
     if parsed.headers is not None:
         # RFC 4475 §3.3.4 (regbadct): a Contact with embedded headers in addr-spec form.
         raise ParseError(f"Contact has headers in its URI: {shown(address.uri)}")
+    if not address.params:
+        expires_s = header if header is not None else settings.expires_s
+        _check_interval(expires_s, settings)
+        return Wish(value, address.uri, parsed, expires_s, b"", frozenset(), b"", 1.0)
     params = dict(address.params)
     own = params.pop(b"expires", None)
     expires_s = header if header is not None else settings.expires_s
     if own is not None:
         expires_s = _seconds(own, "expires of Contact")
-    if 0 < expires_s < settings.expires_min_s:
-        line = b"Min-Expires: %d" % settings.expires_min_s
-        raise Refusal(423, f"Interval Too Brief: {expires_s}", (line,))
+    _check_interval(expires_s, settings)
     methods = params.get(b"methods") or b""
     return Wish(
         value=value,
@@ -115,6 +117,12 @@ def wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
         params=_written(params),
         q=_quality(params.get(b"q")),
     )
+
+
+def _check_interval(expires_s: int, settings: RegistrarSettings) -> None:
+    if 0 < expires_s < settings.expires_min_s:
+        line = b"Min-Expires: %d" % settings.expires_min_s
+        raise Refusal(423, f"Interval Too Brief: {expires_s}", (line,))
 
 
 def _seconds(value: bytes, name: str) -> int:

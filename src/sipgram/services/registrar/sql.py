@@ -31,16 +31,26 @@ class BindingRows:
             *(("binding_drop", (binding.aor, binding.key)) for binding in drop),
             *(("binding_put", self._row(binding, now)) for binding in put),
         ]
-        loop = asyncio.get_running_loop()
-        waits = [loop.create_future() for _ in rows]
+        wait: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        left = len(rows)
+
+        def note(error: Exception | None) -> None:
+            nonlocal left
+            left -= 1
+            if wait.done():
+                return
+            if error is not None:
+                wait.set_exception(error)
+            elif not left:
+                wait.set_result(None)
+
         try:
-            for (statement, row), wait in zip(rows, waits, strict=True):
-                self._writer.submit(statement, row, _resolver(wait))
+            for statement, row in rows:
+                self._writer.submit(statement, row, note)
         except Unavailable:
-            for wait in waits:  # Nobody waits for those that were taken.
-                wait.cancel()
+            wait.cancel()  # Nobody waits for those that were taken.
             raise
-        await asyncio.gather(*waits)
+        await wait
 
     def write_behind(self, binding: Binding, now: float) -> None:
         """Write a refresh when less than half of it is still true on disk."""
@@ -99,15 +109,3 @@ class BindingRows:
             wall,
             wall + binding.expires - now,
         )
-
-
-def _resolver(wait: asyncio.Future[None]) -> Callable[[Exception | None], None]:
-    def resolve(error: Exception | None) -> None:
-        if wait.done():
-            return
-        if error is None:
-            wait.set_result(None)
-        else:
-            wait.set_exception(error)
-
-    return resolve

@@ -12,6 +12,7 @@ _QUOTED_RE = re.compile(rb'"((?:[^"\\]|\\.)*)"[ \t]*', re.DOTALL)
 _DISPLAY_RE = re.compile(rb"[A-Za-z0-9\-.!%*_+`'~ \t\x80-\xff]*")
 
 _ABSOLUTE_URI_RE = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"\x00-\x1f\x7f]+")
+_USUAL_RE = re.compile(rb"<(sip:[A-Za-z0-9_.+\-@:]+)>")
 _BARE_VALUE_RE = re.compile(rb'[^\s;,="<>]+')
 
 
@@ -36,6 +37,9 @@ class Address(NamedTuple):
         Raises:
             ParseError: status 400, saying what is wrong.
         """
+        usual = _USUAL_RE.fullmatch(value)
+        if usual is not None:
+            return cls(usual[1])
         quoted = _QUOTED_RE.match(value)
         rest = value[quoted.end() :] if quoted else value
         display, opening, tail = rest.partition(b"<")

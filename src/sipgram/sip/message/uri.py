@@ -21,6 +21,9 @@ _TEL_RE = re.compile(
     rb"tel:(?P<number>\+?[0-9A-Fa-f*#\-.()]+)(?P<params>(?:;[^;\s<>]+)*)", re.IGNORECASE
 )
 _VISUAL_SEPARATORS = re.compile(rb"[\-.()]")
+_USUAL_URI_RE = re.compile(
+    rb"sip:([A-Za-z0-9_.+\-]+)@([a-z0-9](?:[a-z0-9\-.]*[a-z0-9])?)(?::([1-5][0-9]{4}|[1-9][0-9]{0,3}))?"
+)
 _USUAL_AOR_RE = re.compile(rb"sip:([A-Za-z0-9_.+\-]+)@((?:[a-z0-9\-]+\.)*[a-z0-9\-]*[a-z])")
 _SCHEME_RE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):")
 
@@ -46,6 +49,10 @@ class SipUri(NamedTuple):
         Raises:
             ParseError: status 416 for another scheme, else 400.
         """
+        usual = _USUAL_URI_RE.fullmatch(text)
+        if usual is not None:
+            port = usual[3]
+            return cls(b"sip", usual[1], None, usual[2], int(port) if port else None, (), None)
         match = _URI_RE.fullmatch(text)
         if match is None:
             scheme = _SCHEME_RE.match(text)

@@ -82,8 +82,8 @@ class ClientInviteTransaction:
             else:
                 self._complete(response, now)
         elif self.state is State.ACCEPTED and 200 <= status < 300:
-            # RFC 6026 §8.4: "the 2xx response MUST be passed to the TU", each of them, since
-            # only the caller's ACK stops the callee's retransmissions.
+            # Each of them goes to the TU (RFC 6026 §7.2): only the caller's ACK stops the
+            # callee's retransmissions.
             self.user.on_response(self, response, now)
         elif self.state is State.COMPLETED and status >= 300:
             self._acknowledge(response, now)
@@ -128,7 +128,9 @@ class ClientInviteTransaction:
     def _proceed(self, response: Message, now: float) -> None:
         if self.state is State.CALLING:
             self.state = State.PROCEEDING
-            self.due = NEVER  # §17.1.1.2: "the client transaction MUST NOT retransmit" any more.
+            # §17.1.1.2: "In the "Proceeding" state, the client transaction SHOULD NOT retransmit
+            # the request any longer."
+            self.due = NEVER
         if self._cancel_reason is not None and not self._is_cancelled:
             self._send_cancel(now)
         self.user.on_response(self, response, now)

@@ -69,8 +69,8 @@ class ServerInviteTransaction:
     def receive(self, request: Message, now: float) -> bool:
         """Take the INVITE again, or an ACK of the same branch; False for one that is the TU's.
 
-        RFC 6026 §7.1: in Accepted "any ACKs received from the network … MUST be passed to the
-        TU". In the other states an ACK is the hop's own and ends here.
+        RFC 6026 §7.1: "Any ACKs received from the network while in the "Accepted" state MUST be
+        passed directly to the TU and not absorbed." Elsewhere an ACK is the hop's own.
         """
         if request.method != b"ACK":
             if self.state in (State.PROCEEDING, State.COMPLETED) and self._last:

@@ -1,0 +1,440 @@
+"""The response context of a forwarded INVITE (RFC 3261 §16.6-16.10; DELIVERY.md D5, D6, D11).
+
+Targets are tried by groups, those of one group at once. Every 2xx goes up as it comes and ends
+the search; of the failures the best one goes up when nothing is open any more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Final, Protocol
+
+from sipgram.errors import ParseError
+from sipgram.sip.branch import Brancher
+from sipgram.sip.loops import BREADTH, LoopGuard, shares
+from sipgram.sip.message.address import Address, parse_list
+from sipgram.sip.message.message import Cut, Message
+from sipgram.sip.message.reply import build
+from sipgram.sip.proxy import PREFERRED, OutcomeUser, Target
+from sipgram.sip.sink import Cause, ClientSide, Flow
+from sipgram.sip.timers import NEVER
+from sipgram.sip.transaction.client_invite import ClientInviteTransaction
+from sipgram.sip.transaction.invites import Invites
+from sipgram.sip.transaction.server_invite import ServerInviteTransaction
+
+TIMER_C_STEP_S: Final = 30.0
+"""Timer C is looked at this often, so that an answered call is not held in its queue to the end."""
+FOLLOWED: Final = (300, 301, 302)
+"""Redirections to other addresses of the one who is called (§21.3)."""
+LATER: Final = frozenset((404, 408, 410, 430, 480, 481))
+"""Failures that tell the caller less than those of a person or a phone that was reached."""
+ELSEWHERE: Final = b'SIP;cause=200;text="Call completed elsewhere"'
+"""Keeps a phone from showing a missed call (RFC 3326 §2)."""
+_REASONS: Final = {487: "Request Terminated"}
+
+Rank = tuple[int, int]
+"""How good a failure is for the caller, least first: its class, and the order within."""
+
+
+class Routing(Protocol):
+    """What the caller of the proxy decides about each branch."""
+
+    def lines(self, target: Target) -> bytes:
+        """Return the header lines to put in for one target: Record-Route, Route of a Path."""
+
+    def redirect(self, contacts: Sequence[Address]) -> Sequence[Target]:
+        """Return the targets that a 3xx leads to, none for what is not followed."""
+
+    def fail_over(self, target: Target) -> Target | None:
+        """Return another flow to the same device, when there is one (RFC 5626 §5.2; D5)."""
+
+
+class PlainRouting:
+    """Puts nothing in and follows nothing."""
+
+    def lines(self, target: Target) -> bytes:
+        return b""
+
+    def redirect(self, contacts: Sequence[Address]) -> Sequence[Target]:
+        return ()
+
+    def fail_over(self, target: Target) -> Target | None:
+        return None
+
+
+PLAIN: Final = PlainRouting()
+
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """How an INVITE goes on, alike for all its branches."""
+
+    source: Flow
+    "Where it came in."
+    cuts: tuple[Cut, ...] = ()
+    breadth: int = BREADTH
+    "How many branches it may have at one time, here and further down (``loops.breadth_of``)."
+    routing: Routing = PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class CallTimes:
+    """How long phones ring, in seconds."""
+
+    timer_c_s: float = 185.0
+    "After the last provisional response of a branch; §16.6 step 11: more than 3 minutes."
+    group_s: float = 20.0
+    "Before the next group is tried, when there is one."
+
+
+class InviteProxy:
+    """What all forks of INVITEs share."""
+
+    def __init__(
+        self,
+        invites: Invites,
+        brancher: Brancher,
+        loops: LoopGuard,
+        *,
+        times: CallTimes,
+        user: OutcomeUser,
+    ) -> None:
+        self.invites = invites
+        self.brancher = brancher
+        self.loops = loops
+        self.times = times
+        self.user = user
+
+
+class InviteFork:
+    """One INVITE on its way; the user of its server transaction."""
+
+    __slots__ = (
+        "_best",
+        "_challenges",
+        "_groups",
+        "_is_cancelled",
+        "_is_decided",
+        "_loop_hash",
+        "_onward",
+        "_open",
+        "_proxy",
+        "_rank",
+        "_request",
+        "_server",
+        "_tried",
+        "due",
+    )
+
+    def __init__(
+        self,
+        request: Message,
+        server: ServerInviteTransaction,
+        proxy: InviteProxy,
+        onward: Onward,
+    ) -> None:
+        self.due = NEVER
+        self._request = request
+        self._server = server
+        self._proxy = proxy
+        self._onward = onward
+        self._loop_hash = proxy.loops.hash(request)
+        self._groups: list[list[Target]] = []
+        self._open: dict[bytes, _Branch] = {}
+        self._tried: set[bytes] = set()  # §16.5: a URI is not tried more than once.
+        self._is_decided = False  # A 2xx or 6xx came: no new branches.
+        self._is_cancelled = False  # The caller took it back.
+        self._rank: Rank = (9, 0)
+        self._best: bytes | int = 480  # A response as it goes up, or the status of our own.
+        self._challenges: list[bytes] = []  # Of each 401 and 407, in the order of their coming.
+        server.user = self
+
+    def start(self, groups: Sequence[Sequence[Target]], now: float) -> None:
+        """Try the groups one after the other, as ``targets.arranged`` has put them."""
+        self._groups = [list(group) for group in groups]
+        if self._server.is_cancelled:  # While somebody thought about the targets.
+            self.on_cancel(now)
+        else:
+            self._settle(now)
+
+    # ---- from the caller -------------------------------------------------------------------
+
+    def on_cancel(self, now: float) -> None:
+        """§16.10: "If a matching response context is found, the element MUST … cancel all"."""
+        self._is_cancelled = True
+        self._decide(now)
+        self._settle(now)
+
+    def on_undelivered(self, cause: Cause, now: float) -> None:
+        """The caller cannot be told; §16.9 has no more to be done about it."""
+
+    # ---- from the branches -----------------------------------------------------------------
+
+    def on_provisional(self, response: Message, now: float) -> None:
+        """§16.7 step 5: "Any provisional response other than 100 (Trying)" goes up at once."""
+        if self._server.is_open:
+            self._server.respond(response.status, self._relayed(response), now)
+
+    def on_success(self, branch: "_Branch", response: Message, now: float) -> None:
+        """§16.7 step 5: any 2xx to an INVITE goes up at once, after another final one too."""
+        self._open.pop(branch.name, None)
+        self._server.respond(response.status, self._relayed(response), now)
+        self._decide(now, reason=ELSEWHERE)
+
+    def on_rejected(self, branch: "_Branch", response: Message, now: float) -> None:
+        """A branch ended with 300 or more."""
+        status = response.status
+        self._open.pop(branch.name, None)
+        if not branch.is_given_up and status != 487:
+            self._proxy.user.on_outcome(branch.target, b"INVITE", status)
+        if self._follow(branch, response, now):
+            return
+        if branch.is_given_up and status == 487:
+            self._consider_own(408)
+        else:
+            self._consider(status, response)
+        if status >= 600:
+            self._decide(now)
+        self._settle(now)
+
+    def on_dead(self, branch: "_Branch", cause: Cause, now: float) -> None:
+        """A branch ended without a final response."""
+        if self._open.pop(branch.name, None) is None:
+            return  # The ACK of its final response could not be sent.
+        self._proxy.user.on_outcome(branch.target, b"INVITE", 0)
+        other = self._fail_over(branch) if cause == "transport-error" else None
+        if other is not None:
+            self._try([other], branch.share, now)
+            return
+        # §16.9 would have it a 503, thus 500 further up (D11); a phone whose connection is gone
+        # is away (D28), which is what the caller wants to know.
+        self._consider_own(480 if cause == "transport-error" else 408)
+        self._settle(now)
+
+    def fire(self, now: float) -> None:
+        """The group has rung for long enough."""
+        if self._groups:
+            for branch in list(self._open.values()):
+                branch.give_up(now)
+            self._begin_group(now)
+
+    # ---- trying ----------------------------------------------------------------------------
+
+    def _settle(self, now: float) -> None:
+        """Go on with the next group, or answer, when nothing is open."""
+        while not self._open and self._groups:
+            self._begin_group(now)
+        if not self._open and self._server.is_open:
+            self._answer(now)
+
+    def _begin_group(self, now: float) -> None:
+        self.due = NEVER
+        targets = [t for t in self._groups.pop(0) if t.name not in self._tried]
+        self._try(targets, self._free // (len(self._groups) + 1), now)
+        if self._groups and self._open:
+            self._proxy.invites.wake(self, self._proxy.times.group_s, now)
+
+    @property
+    def _free(self) -> int:
+        """What of Max-Breadth the open branches leave."""
+        return self._onward.breadth - sum(branch.share for branch in self._open.values())
+
+    def _try(self, targets: Sequence[Target], breadth: int, now: float) -> None:
+        """Send to each target, as far as the breadth goes; the others wait for their turn."""
+        unique = {target.name: target for target in targets}
+        parts = shares(max(breadth, min(1, self._free)), len(unique))
+        fresh = list(unique.values())
+        if len(parts) < len(fresh):
+            self._groups.insert(0, fresh[len(parts) :])
+        branches = [_Branch(self, t, part) for t, part in zip(fresh, parts, strict=False)]
+        live = self._proxy.brancher.live
+        for branch in branches:
+            branch.name = live(self._request, branch.target.name) + self._loop_hash
+            self._tried.add(branch.target.name)
+            self._open[branch.name] = branch
+        for branch in branches:  # All are known before the first is sent, which may fail.
+            branch.start(self._proxy, self._copy(branch), now)
+
+    def _copy(self, branch: "_Branch") -> bytes:
+        """Return the request as one target gets it (§16.6)."""
+        request, onward, flow = self._request, self._onward, branch.target.flow
+        top = flow.via_line + branch.name + b"\r\n" + onward.routing.lines(branch.target)
+        top += b"Max-Breadth: %d\r\n" % branch.share
+        if request.content_length < 0 and flow.is_reliable:
+            top += b"Content-Length: %d\r\n" % len(request.body)
+        old = tuple((*span, b"") for span in request.spans(b"max-breadth"))
+        cuts = sorted(onward.cuts + old) if old else onward.cuts
+        source = onward.source
+        return request.forwarded(branch.target.uri, top, source.host, source.port, cuts)
+
+    def _follow(self, branch: "_Branch", response: Message, now: float) -> bool:
+        """Try what a failure leads to; False when it leads nowhere (§16.7 step 4)."""
+        targets: Sequence[Target] = ()
+        if self._is_decided or branch.is_given_up:
+            return False
+        if response.status in FOLLOWED:
+            try:
+                contacts = parse_list(response.values(b"contact"), of="Contact")
+            except ParseError:
+                return False  # It goes up as it is, should nothing better come.
+            found = self._onward.routing.redirect(contacts)
+            targets = [target for target in found if target.name not in self._tried]
+        elif response.status == 430:
+            other = self._fail_over(branch)
+            targets = () if other is None else (other,)
+        if targets:
+            self._try(targets, branch.share, now)
+        return bool(targets)
+
+    def _fail_over(self, branch: "_Branch") -> Target | None:
+        if self._is_decided or branch.is_given_up:
+            return None
+        other = self._onward.routing.fail_over(branch.target)
+        return None if other is None or other.name in self._tried else other
+
+    def _decide(self, now: float, *, reason: bytes = b"") -> None:
+        """Open no more branches and cancel those that are open (§16.7 step 10)."""
+        self._is_decided = True
+        self._groups.clear()
+        self.due = NEVER
+        for branch in list(self._open.values()):
+            branch.cancel(now, reason=reason)
+
+    # ---- answering -------------------------------------------------------------------------
+
+    def _consider(self, status: int, response: Message) -> None:
+        """Keep the best of the failures (§16.7 step 6)."""
+        if status in (401, 407):
+            names = (b"WWW-Authenticate", b"Proxy-Authenticate")
+            lines = [n + b": " + v + b"\r\n" for n in names for v in response.values(n.lower())]
+            self._challenges.append(b"".join(lines))
+        rank = self._ranked(status)
+        if rank < self._rank:
+            self._rank = rank
+            self._best = self._relayed(response)
+
+    def _consider_own(self, status: int) -> None:
+        rank = self._ranked(status)
+        if rank < self._rank:
+            self._rank = rank
+            self._best = status
+
+    def _ranked(self, status: int) -> Rank:
+        if status >= 600:
+            return 0, 0
+        if status in PREFERRED or (status == 487 and self._is_cancelled):
+            return 4, 0
+        if status == 487:
+            return 4, 3
+        return status // 100, 2 if status in LATER else 1
+
+    def _answer(self, now: float) -> None:
+        best = self._best
+        if isinstance(best, int):
+            status = 487 if self._is_cancelled else best
+            source = self._server.flow
+            best = build(
+                self._request,
+                status,
+                to_tag=self._proxy.brancher.tag(self._request),
+                host=source.host,
+                port=source.port,
+                reason=_REASONS.get(status, ""),
+            )
+        elif best[8:11] in (b"401", b"407") and len(self._challenges) > 1:
+            # Step 7. The best of them is the first, so that its own challenge is the first too.
+            others = b"".join(self._challenges[1:])
+            best = best.replace(b"\r\n\r\n", b"\r\n" + others + b"\r\n", 1)
+        self._server.respond(int(best[8:11]), best, now)
+
+    def _relayed(self, response: Message) -> bytes:
+        """Return the response as it goes up; a stream needs Content-Length (§18.3)."""
+        data = response.relayed()
+        if response.status == 503:
+            # D11, §16.7 step 6: a 503 would tell the caller to leave this whole server alone.
+            data = b"SIP/2.0 500 Server Internal Error\r\n" + data.partition(b"\r\n")[2]
+        if response.content_length >= 0 or not self._server.flow.is_reliable:
+            return data
+        line = b"\r\nContent-Length: %d\r\n\r\n" % len(response.body)
+        return data.replace(b"\r\n\r\n", line, 1)
+
+
+class _Branch:
+    """One target of a fork: the user of its client transaction, with Timer C (§16.8)."""
+
+    __slots__ = (
+        "_ends",
+        "_fork",
+        "_proxy",
+        "_transaction",
+        "due",
+        "is_given_up",
+        "name",
+        "share",
+        "target",
+    )
+
+    _proxy: InviteProxy
+
+    def __init__(self, fork: InviteFork, target: Target, share: int) -> None:
+        self.name = b""
+        self.target = target
+        self.share = share  # Of Max-Breadth.
+        self.due = NEVER
+        self.is_given_up = False  # Its 487 means that nobody answered.
+        self._fork = fork
+        self._ends = NEVER  # When Timer C fires.
+        self._transaction: ClientInviteTransaction | None = None
+
+    def start(self, proxy: InviteProxy, data: bytes, now: float) -> None:
+        """Send the request."""
+        self._proxy = proxy
+        transaction = proxy.invites.start_client(data, self.name, self.target.flow, self, now)
+        self._transaction = transaction
+
+    def cancel(self, now: float, *, reason: bytes = b"") -> None:
+        """Take the request back from this target."""
+        if self._transaction is not None:
+            self._transaction.cancel(now, reason=reason)
+
+    def give_up(self, now: float) -> None:
+        """Take it back since nobody answers."""
+        self.is_given_up = True
+        self.cancel(now)
+
+    def on_response(self, transaction: ClientSide, response: Message, now: float) -> None:
+        """Take a response (§16.7)."""
+        status = response.status
+        self.target.is_silent = False
+        if status >= 200:
+            self.due = NEVER
+            if status < 300:
+                self._fork.on_success(self, response, now)
+            else:
+                self._fork.on_rejected(self, response, now)
+            return
+        if self._ends == NEVER or status > 100:
+            # Set by the first of any sort, as Timer B ends the wait for that; reset by 101 to
+            # 199 (§16.7 step 2).
+            self._ends = now + self._proxy.times.timer_c_s
+        if self.due == NEVER and not self.is_given_up:
+            self._sleep(now)
+        if status > 100:
+            self._fork.on_provisional(response, now)
+
+    def on_failure(self, transaction: ClientSide, cause: Cause, now: float) -> None:
+        """There will be no final response."""
+        self.due = NEVER
+        self.target.is_silent = self._ends == NEVER
+        self._fork.on_dead(self, cause, now)
+
+    def fire(self, now: float) -> None:
+        """Look whether Timer C has fired: then "the proxy MUST generate a CANCEL" (§16.8)."""
+        if now < self._ends - 1e-6:
+            self._sleep(now)
+        else:
+            self.give_up(now)
+
+    def _sleep(self, now: float) -> None:
+        left = ceil(self._ends - now - 1e-6)
+        self._proxy.invites.wake(self, min(float(left), TIMER_C_STEP_S), now)

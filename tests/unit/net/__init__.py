@@ -1,0 +1,1 @@
+"""Tests of sipgram.net, on real sockets of the loopback interface."""
