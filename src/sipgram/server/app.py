@@ -118,7 +118,8 @@ async def build(
         store=rows,
     )
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
-    dispatcher.attach(endpoint.table, Proxy(endpoint.table, brancher, times=times, user=locations))
+    proxy = Proxy(endpoint.table, brancher, times=times, user=locations)
+    dispatcher.attach(endpoint.table, proxy, rearm=endpoint.after_batch)
     server = Server(
         settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer
     )

@@ -12,7 +12,7 @@ import structlog
 from sipgram.errors import PeerError, Refusal, Unavailable
 from sipgram.server.admission import Gate, check_for_us, check_routing, own_routes
 from sipgram.server.routes import ALLOW, CAPABILITIES, METHODS
-from sipgram.services.answers import Answer, Forward, Reply
+from sipgram.services.answers import Answer, Commit, Forward, Reply
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.grammar import shown
@@ -67,10 +67,16 @@ class Dispatcher:
         self.answers: dict[int, int] = {}
         self.strays = 0
 
-    def attach(self, table: TransactionTable, proxy: Proxy) -> None:
-        """Take the transactions of the endpoint that this is the user of."""
+    def attach(
+        self, table: TransactionTable, proxy: Proxy, *, rearm: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take the transactions of the endpoint that this is the user of.
+
+        ``rearm`` is called when something was done outside of the endpoint's own batches.
+        """
         self._table = table
         self._proxy = proxy
+        self._rearm = rearm
 
     # ---- the table's user ------------------------------------------------------------------
 
@@ -88,6 +94,8 @@ class Dispatcher:
             Fork(request, server, self._proxy).start(answer.targets, flow, answer.cuts, now)
         elif isinstance(answer, Reply):
             self._reply(answer, request, flow, now)
+        elif isinstance(answer, Commit):
+            self._commit(answer, request, flow, now)
         elif answer is not None and len(self._tasks) < LATER_MAX:
             self._wait(answer.work, request, flow, self._table.open_server(request, flow, now))
         elif answer is not None:
@@ -169,7 +177,11 @@ class Dispatcher:
 
     def _reply(self, reply: Reply, request: Message, flow: Flow, now: float) -> None:
         response = self._built(reply, request, flow)
-        if reply.status in (401, 407) or request.faults or request.method == b"INVITE":
+        if request.faults:
+            # To where it came from, whatever its Via says: it may be at fault as well, and who
+            # writes by hand wants to see what is wrong.
+            flow.send(response)
+        elif reply.status in (401, 407) or request.method == b"INVITE":
             # D3: statelessly, since libpurple sends its credentials under the same branch. An
             # INVITE too, whose ACK would match what the table keeps and be answered for ever.
             flow.reply_flow(request).send(response)
@@ -188,6 +200,23 @@ class Dispatcher:
             headers=reply.headers,
             body=reply.body,
         )
+
+    def _commit(self, commit: Commit, request: Message, flow: Flow, now: float) -> None:
+        server = self._table.open_server(request, flow, now)
+        server.expect(now)
+
+        def done(error: Exception | None) -> None:
+            try:
+                reply = commit.reply(error)
+            except Exception as failure:
+                reply = self._excuse(failure, request)
+            server.respond(self._built(reply, request, flow), self._clock())
+            self._rearm()
+
+        try:
+            commit.start(done)
+        except Exception as error:
+            done(error)
 
     def _wait(
         self,
@@ -208,6 +237,7 @@ class Dispatcher:
                 Fork(request, server, self._proxy).start(answer.targets, flow, answer.cuts, now)
             else:
                 server.respond(self._built(answer, request, flow), now)
+            self._rearm()
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)

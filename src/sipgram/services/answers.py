@@ -1,10 +1,13 @@
 """What a service says to a request; ``server/dispatch.py`` turns it into transactions."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from sipgram.sip.message.message import Cut
 from sipgram.sip.proxy import Target
+
+Done = Callable[[Exception | None], None]
+"""Hears once that a commit is over."""
 
 
 class Reply(NamedTuple):
@@ -36,4 +39,15 @@ class Later(NamedTuple):
     work: Coroutine[Any, Any, "Reply | Forward"]
 
 
-Answer = Reply | Forward | Later
+class Commit(NamedTuple):
+    """Answer once something is on disk (D10, D37); costs no task.
+
+    ``start`` is called at once with what to call when it is over, with the error if there was
+    one, and may raise instead. ``reply`` then gives the answer, or raises the error that says it.
+    """
+
+    start: Callable[[Done], None]
+    reply: Callable[[Exception | None], Reply]
+
+
+Answer = Reply | Forward | Later | Commit

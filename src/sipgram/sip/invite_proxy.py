@@ -105,6 +105,26 @@ class InviteProxy:
         self.times = times
         self.user = user
 
+    def forward_ack(self, request: Message, target: Target, onward: Onward) -> bool:
+        """Send the ACK of a 2xx on, without a transaction (§16.11); False when the flow is dead.
+
+        It may come again for each 2xx that does. Its branch is then the same again, of which
+        §16.11 says how it is made without state.
+        """
+        branch = self.brancher.live(request, target.name) + self.loops.hash(request)
+        return target.flow.send(_copied(request, target, branch, onward, b""))
+
+
+def _copied(request: Message, target: Target, branch: bytes, onward: Onward, lines: bytes) -> bytes:
+    """Return a request as one target gets it (§16.6), with these lines below our Via."""
+    flow, source = target.flow, onward.source
+    top = flow.via_line + branch + b"\r\n" + lines
+    if request.content_length < 0 and flow.is_reliable:
+        top += b"Content-Length: %d\r\n" % len(request.body)
+    old = tuple((*span, b"") for span in request.spans(b"max-breadth"))
+    cuts = sorted(onward.cuts + old) if old else onward.cuts
+    return request.forwarded(target.uri, top, source.host, source.port, cuts)
+
 
 class InviteFork:
     """One INVITE on its way; the user of its server transaction."""
@@ -160,7 +180,7 @@ class InviteFork:
     # ---- from the caller -------------------------------------------------------------------
 
     def on_cancel(self, now: float) -> None:
-        """§16.10: "If a matching response context is found, the element MUST … cancel all"."""
+        """§16.10: "MUST generate a CANCEL request for all pending client transactions"."""
         self._is_cancelled = True
         self._decide(now)
         self._settle(now)
@@ -253,19 +273,10 @@ class InviteFork:
             self._tried.add(branch.target.name)
             self._open[branch.name] = branch
         for branch in branches:  # All are known before the first is sent, which may fail.
-            branch.start(self._proxy, self._copy(branch), now)
-
-    def _copy(self, branch: "_Branch") -> bytes:
-        """Return the request as one target gets it (§16.6)."""
-        request, onward, flow = self._request, self._onward, branch.target.flow
-        top = flow.via_line + branch.name + b"\r\n" + onward.routing.lines(branch.target)
-        top += b"Max-Breadth: %d\r\n" % branch.share
-        if request.content_length < 0 and flow.is_reliable:
-            top += b"Content-Length: %d\r\n" % len(request.body)
-        old = tuple((*span, b"") for span in request.spans(b"max-breadth"))
-        cuts = sorted(onward.cuts + old) if old else onward.cuts
-        source = onward.source
-        return request.forwarded(branch.target.uri, top, source.host, source.port, cuts)
+            lines = self._onward.routing.lines(branch.target)
+            lines += b"Max-Breadth: %d\r\n" % branch.share
+            data = _copied(self._request, branch.target, branch.name, self._onward, lines)
+            branch.start(self._proxy, data, now)
 
     def _follow(self, branch: "_Branch", response: Message, now: float) -> bool:
         """Try what a failure leads to; False when it leads nowhere (§16.7 step 4)."""

@@ -178,7 +178,7 @@ def test_auth_none_is_refused_off_loopback(listen: str, is_refused: bool) -> Non
         "auth": {"mode": "none"},
     }
     if is_refused:
-        with pytest.raises(SettingsError, match="auth none on .* would relay for anybody"):
+        with pytest.raises(SettingsError, match=r"auth none on .* would relay for anybody"):
             loaded(flags=flags)
         flags["auth"]["insecure_open"] = True
 
@@ -198,7 +198,7 @@ def test_http_none_is_no_address() -> None:
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="cannot read .*: No such file"):
+    with pytest.raises(SettingsError, match=r"cannot read .*: No such file"):
         load(file=tmp_path / "none.toml", environment={}, flags={})
 
 

@@ -425,3 +425,32 @@ def test_answers_go_where_via_says() -> None:
     assert (answer.value(b"via") or b"").endswith(
         b";rport=1024;branch=z9hG4bK-1;received=192.0.2.9"
     )
+
+
+class OldPhone(RecordingFlow):
+    """A source whose answers go to the port that Via names, since it asks for nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__(port=40_000)
+        self.at_via = RecordingFlow()
+
+    def reply_flow(self, request: Message) -> Flow:
+        return self.at_via
+
+
+def test_without_rport_an_answer_goes_to_the_port_in_via() -> None:
+    """RFC 3261 §18.2.2."""
+    phone = OldPhone()
+
+    Node().receive(texted(), flow=phone)
+
+    assert (len(phone.sent), len(phone.at_via.sent)) == (0, 1)
+
+
+def test_what_is_wrong_is_told_to_where_it_came_from() -> None:
+    """The seed message's Via names a host and a port that its sender does not listen on."""
+    phone = OldPhone()
+
+    Node().receive(texted().replace(b"CSeq: 1 MESSAGE\r\n", b""), flow=phone)
+
+    assert (len(phone.sent), len(phone.at_via.sent)) == (1, 0)

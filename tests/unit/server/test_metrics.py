@@ -36,8 +36,8 @@ class Watched:
     def __init__(self, server: Server) -> None:
         registry, self.lag = registry_of(server)
         self.troubles: list[str] = []
-        app = build_http(registry=registry, problems=lambda: self.troubles, version="0")
-        self.http = HttpServer(app)
+        self.app = build_http(registry=registry, problems=lambda: self.troubles, version="0")
+        self.http = HttpServer(self.app)
         self.address = ("", 0)
 
     async def get(self, path: str) -> tuple[int, str]:
@@ -70,7 +70,7 @@ async def test_it_answers_as_soon_as_its_address_is_told(server: Server) -> None
     watched = Watched(server)
     watched.address = await watched.http.start("127.0.0.1", 0)
 
-    reader, writer = await asyncio.open_connection(*watched.address)
+    _, writer = await asyncio.open_connection(*watched.address)
 
     writer.close()
     await writer.wait_closed()
@@ -91,9 +91,10 @@ async def test_metrics_count_what_came_and_what_was_answered(
 ) -> None:
     flow = server.endpoint.udp_flow("127.0.0.1", 9)
     assert flow is not None
+    now = asyncio.get_running_loop().time()
     for n, method in enumerate((b"MESSAGE", b"MESSAGE", b"PUBLISH")):
         via = b"Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK%d" % n
-        server.dispatcher.on_request(parse(request(method, via=via)), flow, 0.0)
+        server.dispatcher.on_request(parse(request(method, via=via)), flow, now)
     watched.lag.observe(0.003)
 
     status, text = await watched.get("/metrics")
@@ -119,7 +120,7 @@ async def test_what_is_not_there_is_404(watched: Watched) -> None:
 
 async def test_a_taken_http_port_is_one_line(watched: Watched) -> None:
     host, port = watched.address
-    second = HttpServer(watched.http._server.config.app)  # type: ignore[arg-type] # uvicorn's union
+    second = HttpServer(watched.app)
 
     with pytest.raises(SettingsError, match=f"cannot serve HTTP on {host}:{port}: Address already"):
         await second.start(host, port)

@@ -59,7 +59,9 @@ def wishes(request: Message, settings: RegistrarSettings) -> list[Wish]:
         Refusal: 423 when one asks for less time than is granted here.
     """
     header = expires_of(request)
-    values = [part for value in request.values(b"contact") for part in split_list(value)]
+    values = request.values(b"contact")
+    if len(values) != 1 or b"," in values[0]:
+        values = [part for value in values for part in split_list(value)]
     if len(values) > CONTACTS_MAX:
         raise ParseError(f"more than {CONTACTS_MAX} contacts: {len(values)}")
     return [wish(value, header, settings) for value in values]

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
-from sipgram.errors import Error, ParseError, Refusal, Unavailable
+from sipgram.errors import ParseError, Refusal, Unavailable
 from sipgram.identity import Entropy
-from sipgram.services.answers import Later, Reply
+from sipgram.services.answers import Commit, Done, Reply
 from sipgram.services.registrar import rules
 from sipgram.services.registrar.location import AorEntry, Binding, Locations
 from sipgram.services.registrar.rules import Wish
@@ -54,7 +54,7 @@ class Registrar:
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float
-    ) -> Reply | Later:
+    ) -> Reply | Commit:
         """Answer a REGISTER; ``account_id`` is who proved to have sent it, None without digest."""
         entry = self._locations.find(request.to_uri)  # Steps 1 and 5.
         if account_id is not None and account_id != entry.account_id:  # Step 4.
@@ -68,23 +68,36 @@ class Registrar:
         else:
             changes = self._update(entry, request, source, now)  # Step 7.
         if changes.put or changes.ended:
-            return Later(self._commit(entry, changes, now))
+            return self._commit(entry, changes, now)
         return Reply(200, headers=self._listed(entry, now))  # Step 8.
 
-    async def _commit(self, entry: AorEntry, changes: "Changes", now: float) -> Reply:
-        """Answer once the change cannot be lost any more (D37).
+    def _commit(self, entry: AorEntry, changes: "Changes", now: float) -> Commit:
+        """Answer once the change cannot be lost any more (D37)."""
+        put, drop = changes.put, changes.ended
+        if drop:
+            keys = {binding.key for binding in put}
+            drop = [binding for binding in drop if binding.key not in keys]
+
+        def start(done: Done) -> None:
+            self._store.commit(put=put, drop=drop, now=now, done=done)
+
+        def reply(error: Exception | None) -> Reply:
+            return self._committed(entry, changes, now, error)
+
+        return Commit(start, reply)
+
+    def _committed(
+        self, entry: AorEntry, changes: "Changes", now: float, error: Exception | None
+    ) -> Reply:
+        """Tell those who wait for a binding, or take the change back.
 
         §10.3 step 7: "If any one of them fails (for example, because the back-end database
         commit failed), the request MUST fail with a 500 (Server Error) response and all
         tentative binding updates MUST be removed."
         """
-        keys = {binding.key for binding in changes.put}
-        drop = [binding for binding in changes.ended if binding.key not in keys]
-        try:
-            await self._store.commit(put=changes.put, drop=drop, now=now)
-        except Error:
+        if error is not None:
             self._undo(entry, changes)
-            raise
+            raise error
         for binding in changes.put:
             binding.kept_until = binding.expires
             if binding.entry is not entry:
@@ -137,8 +150,14 @@ class Registrar:
     def _update(self, entry: AorEntry, request: Message, source: Flow, now: float) -> "Changes":
         """Add, change and remove bindings: all of them or, on a fault, none (§10.3 step 7)."""
         changes = Changes([], [])
-        self._locations.drop_expired(entry, now)
         wishes = rules.wishes(request, self._settings)
+        if not entry.bindings and len(wishes) == 1 and wishes[0].expires_s:
+            # A phone that comes, and no other is there: nothing to compare with or to take back.
+            self._check_target(wishes[0])
+            flow = self._routes.flow_to(wishes[0].parsed, source)
+            changes.put.append(self._bind(entry, wishes[0], flow, request, source, now))
+            return changes
+        self._locations.drop_expired(entry, now)
         pairs = [(wish, self._routes.flow_to(wish.parsed, source)) for wish in wishes]
         for wish, flow in pairs:
             self._check_target(wish)
@@ -149,15 +168,20 @@ class Registrar:
                     self._end(entry, old, changes)
                 if wish.expires_s:
                     self._make_room(entry, changes)
-                    binding = _binding(entry, wish, flow, request.call_id, request.cseq, now)
-                    binding.source = source
-                    self._prolong(binding, wish.expires_s, now)
-                    self._locations.attach(entry, binding)
-                    changes.put.append(binding)
+                    changes.put.append(self._bind(entry, wish, flow, request, source, now))
         except Unavailable:
             self._undo(entry, changes)
             raise
         return changes
+
+    def _bind(
+        self, entry: AorEntry, wish: Wish, flow: Flow, request: Message, source: Flow, now: float
+    ) -> Binding:
+        binding = _binding(entry, wish, flow, request.call_id, request.cseq, now)
+        binding.source = source
+        self._prolong(binding, wish.expires_s, now)
+        self._locations.attach(entry, binding)
+        return binding
 
     def _end(self, entry: AorEntry, old: Binding, changes: Changes) -> None:
         self._locations.detach(entry, old)

@@ -1,6 +1,5 @@
 """Bindings in the database: committed by the writer, read once at start (DELIVERY.md D37)."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from sqlalchemy import select
@@ -9,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sipgram.db import tables
 from sipgram.db.writer import Writer
 from sipgram.errors import Unavailable
+from sipgram.services.answers import Done
 from sipgram.services.registrar.location import Binding
 from sipgram.services.registrar.store import KeptBinding
 
@@ -26,31 +26,22 @@ class BindingRows:
         self.failed = 0
         "Refreshes that could not be written behind; the next refresh tries again."
 
-    async def commit(self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float) -> None:
-        rows: list[tuple[str, tuple[object, ...]]] = [
-            *(("binding_drop", (binding.aor, binding.key)) for binding in drop),
-            *(("binding_put", self._row(binding, now)) for binding in put),
-        ]
-        wait: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        left = len(rows)
-
-        def note(error: Exception | None) -> None:
-            nonlocal left
-            left -= 1
-            if wait.done():
-                return
-            if error is not None:
-                wait.set_exception(error)
-            elif not left:
-                wait.set_result(None)
-
+    def commit(
+        self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float, done: Done
+    ) -> None:
+        submit = self._writer.submit
+        if len(put) == 1 and not drop:
+            submit("binding_put", self._row(put[0], now), done)
+            return
+        last = _LastOf(len(put) + len(drop), done)
         try:
-            for statement, row in rows:
-                self._writer.submit(statement, row, note)
+            for binding in drop:
+                submit("binding_drop", (binding.aor, binding.key), last)
+            for binding in put:
+                submit("binding_put", self._row(binding, now), last)
         except Unavailable:
-            wait.cancel()  # Nobody waits for those that were taken.
+            last.is_told = True  # By the error itself, whatever becomes of those that were taken.
             raise
-        await wait
 
     def write_behind(self, binding: Binding, now: float) -> None:
         """Write a refresh when less than half of it is still true on disk."""
@@ -109,3 +100,20 @@ class BindingRows:
             wall,
             wall + binding.expires - now,
         )
+
+
+class _LastOf:
+    """Calls ``done`` when the last row is written, or with the first error."""
+
+    __slots__ = ("done", "is_told", "left")
+
+    def __init__(self, left: int, done: Done) -> None:
+        self.left = left
+        self.done = done
+        self.is_told = False
+
+    def __call__(self, error: Exception | None) -> None:
+        self.left -= 1
+        if not self.is_told and (error is not None or not self.left):
+            self.is_told = True
+            self.done(error)

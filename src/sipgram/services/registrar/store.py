@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sipgram.services.answers import Done
 from sipgram.services.registrar.location import Binding
 
 
@@ -24,11 +25,13 @@ class KeptBinding:
 class BindingStore(Protocol):
     """Keeps bindings over a restart."""
 
-    async def commit(self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float) -> None:
-        """Write new and changed bindings and remove ended ones; return when they are safe.
+    def commit(
+        self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float, done: Done
+    ) -> None:
+        """Write new and changed bindings and remove ended ones; ``done`` hears when it is over.
 
         Raises:
-            Unavailable: they could not be written.
+            Unavailable: nothing can be written now; ``done`` is not called.
         """
 
     def write_behind(self, binding: Binding, now: float) -> None:
@@ -38,8 +41,10 @@ class BindingStore(Protocol):
 class NoBindingStore:
     """For servers whose bindings may end with them, as in tests."""
 
-    async def commit(self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float) -> None:
-        return None
+    def commit(
+        self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float, done: Done
+    ) -> None:
+        done(None)
 
     def write_behind(self, binding: Binding, now: float) -> None:
         return None

@@ -106,6 +106,8 @@ def unescape(text: bytes) -> bytes:
 
 def escape_user(text: str) -> str:
     """Escape what the user part of a URI may not hold (§25.1, ``user``)."""
+    if text.isascii() and text.isalnum():
+        return text
     return _UNSAFE_IN_USER_RE.sub(
         lambda match: f"%{match[0][0]:02X}".encode(), text.encode("utf-8", "surrogateescape")
     ).decode()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sipgram.errors import Error
 from sipgram.identity import Entropy
-from sipgram.services.answers import Later, Reply
+from sipgram.services.answers import Commit, Done, Reply
 from sipgram.services.registrar.location import AorEntry, Binding, Locations, OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.settings import RegistrarSettings
@@ -22,19 +22,27 @@ INSTANCE = b';+sip.instance="<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>"'
 
 
 class ToldStore:
-    """Remembers what it was asked to write; ``error`` is raised by the next commits."""
+    """Remembers what it was asked to write; the next commits end with ``error``.
+
+    ``is_full`` says that they are not even begun.
+    """
 
     def __init__(self) -> None:
         self.put: list[Binding] = []
         self.drop: list[Binding] = []
         self.behind: list[Binding] = []
         self.error: Error | None = None
+        self.is_full = False
 
-    async def commit(self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float) -> None:
-        if self.error is not None:
+    def commit(
+        self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float, done: Done
+    ) -> None:
+        if self.error is not None and self.is_full:
             raise self.error
-        self.put += put
-        self.drop += drop
+        if self.error is None:
+            self.put += put
+            self.drop += drop
+        done(self.error)
 
     def write_behind(self, binding: Binding, now: float) -> None:
         self.behind.append(binding)
@@ -101,11 +109,7 @@ class Rig:
         """Send a REGISTER; return what the phone hears, or raise what dispatch maps."""
         message = registering(*contacts, expires=expires, aor=aor, call_id=call_id, cseq=cseq)
         answer = self.registrar.handle(message, source or self.flow, account_id, now)
-        if isinstance(answer, Later):
-            found = await answer.work
-            assert isinstance(found, Reply)
-            return found
-        return answer
+        return finish(answer) if isinstance(answer, Commit) else answer
 
     def uris(self, aor: bytes = b"sip:bob@example.com") -> list[bytes]:
         """The contacts of an AoR, in the order of their coming."""
@@ -115,6 +119,17 @@ class Rig:
         """The only binding of an AoR."""
         (binding,) = self.locations.find(aor).bindings
         return binding
+
+
+def finish(commit: Commit) -> Reply:
+    """Do what dispatch does with a commit; raise what it would turn into an answer."""
+    heard: list[Exception | None] = []
+    try:
+        commit.start(heard.append)
+    except Error as error:
+        heard.append(error)
+    (outcome,) = heard
+    return commit.reply(outcome)
 
 
 def registering(

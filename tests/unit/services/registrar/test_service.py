@@ -3,11 +3,11 @@
 import pytest
 
 from sipgram.errors import ParseError, Refusal, Unavailable
-from sipgram.services.answers import Later
+from sipgram.services.answers import Commit
 from sipgram.settings import RegistrarSettings
 from sipgram.testing.recording import RecordingFlow
 
-from .rig import BOB, HOME, INSTANCE, Rig, contacts_of, registering
+from .rig import BOB, HOME, INSTANCE, Rig, contacts_of, finish, registering
 
 OTHER_INSTANCE = INSTANCE.replace(b"AABB", b"CCDD")
 WORK = b"<sip:bob@192.0.2.2:5060>"
@@ -426,9 +426,9 @@ async def test_d37_a_change_waits_for_its_commit(expires: bytes) -> None:
         registering(HOME if expires == b"0" else WORK, expires=expires, cseq=2), rig.flow, None, 1.0
     )
 
-    assert isinstance(answer, Later)
+    assert isinstance(answer, Commit)
     assert len(rig.store.put) + len(rig.store.drop) == 1
-    await answer.work
+    finish(answer)
     assert len(rig.store.put) + len(rig.store.drop) == 2
 
 
@@ -438,7 +438,7 @@ async def test_d37_an_unchanged_refresh_touches_memory_only() -> None:
 
     answer = rig.registrar.handle(registering(HOME, expires=b"600", cseq=2), rig.flow, None, 50.0)
 
-    assert not isinstance(answer, Later)
+    assert not isinstance(answer, Commit)
     assert len(rig.store.put) == 1
     assert rig.store.behind == [rig.binding()]
     assert rig.binding().expires == 650.0
@@ -452,7 +452,7 @@ async def test_d37_a_refresh_is_unchanged_when_the_contact_lies_elsewhere_too() 
 
     answer = rig.registrar.handle(registering(HOME, cseq=2), rig.flow, None, 50.0)
 
-    assert not isinstance(answer, Later)
+    assert not isinstance(answer, Commit)
 
 
 @pytest.mark.parametrize("spelling", [b";expires=120", b";Expires=120", b"; expires = 120"])
@@ -487,12 +487,14 @@ async def test_d37_whatever_differs_is_committed(
 
 
 @pytest.mark.rfc("3261", "10.3")
-async def test_d37_a_commit_that_fails_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_d37_a_commit_that_fails_leaves_nothing_behind(is_full: bool) -> None:
     """ "If any one of them fails (for example, because the back-end database commit failed),
     the request MUST fail with a 500 (Server Error) response and all tentative binding updates
     MUST be removed." """
     rig = Rig()
     rig.store.error = Unavailable("the disk is full")
+    rig.store.is_full = is_full
 
     with pytest.raises(Unavailable, match="the disk is full"):
         await rig.register(HOME)
@@ -536,10 +538,10 @@ async def test_d37_a_refresh_does_not_overtake_the_commit_that_it_refreshes() ->
 
     second = rig.registrar.handle(registering(HOME, cseq=2), rig.flow, None, 0.1)
 
-    assert isinstance(first, Later)
-    assert isinstance(second, Later), "a 200 for a binding that is not on disk yet"
-    await first.work
-    await second.work
+    assert isinstance(first, Commit)
+    assert isinstance(second, Commit), "a 200 for a binding that is not on disk yet"
+    finish(first)
+    finish(second)
     assert rig.binding().cseq == 2
     assert rig.store.put[-1] is rig.binding()
 
@@ -550,9 +552,9 @@ async def test_d37_a_late_failure_does_not_undo_a_newer_registration() -> None:
     await rig.register(WORK + INSTANCE, cseq=2)
     rig.store.error = Unavailable("the disk is full")
 
-    assert isinstance(first, Later)
+    assert isinstance(first, Commit)
     with pytest.raises(Unavailable):
-        await first.work
+        finish(first)
 
     assert rig.uris() == [b"sip:bob@192.0.2.2:5060"]
 

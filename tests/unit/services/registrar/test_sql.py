@@ -52,6 +52,22 @@ def rows_of(writer: Writer) -> BindingRows:
     return BindingRows(open_engine("sqlite+aiosqlite:////nowhere"), writer, wall=lambda: WALL)
 
 
+async def committed(
+    rows: BindingRows, *, put: list[Binding], drop: list[Binding], now: float
+) -> None:
+    """Commit, and wait until it is told to be over."""
+    wait: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done(error: Exception | None) -> None:
+        if error is None:
+            wait.set_result(None)
+        else:
+            wait.set_exception(error)
+
+    rows.commit(put=put, drop=drop, now=now, done=done)
+    await wait
+
+
 def bound(*, uri: bytes = b"sip:bob@192.0.2.1", expires: float = 600.0) -> Binding:
     binding = Binding(
         aor="sip:bob@example.com",
@@ -75,7 +91,7 @@ async def turns(count: int = 3) -> None:
 async def test_d37_a_commit_ends_when_its_last_row_is_on_disk() -> None:
     writer = ToldWriter()
     work = asyncio.create_task(
-        rows_of(writer).commit(put=[bound()], drop=[bound(uri=b"sip:x@192.0.2.9")], now=0.0)
+        committed(rows_of(writer), put=[bound()], drop=[bound(uri=b"sip:x@192.0.2.9")], now=0.0)
     )
     await turns()
 
@@ -92,7 +108,7 @@ async def test_d37_a_commit_ends_when_its_last_row_is_on_disk() -> None:
 @pytest.mark.parametrize("error", [Unavailable("the disk is full"), UsageError("account is gone")])
 async def test_d37_a_row_that_fails_fails_the_commit(error: Exception) -> None:
     writer = ToldWriter()
-    work = asyncio.create_task(rows_of(writer).commit(put=[bound(), bound()], drop=[], now=0.0))
+    work = asyncio.create_task(committed(rows_of(writer), put=[bound(), bound()], drop=[], now=0.0))
     await turns()
 
     writer.finish(error)
@@ -106,7 +122,7 @@ async def test_d37_a_full_writer_fails_the_commit_and_what_it_took_may_fail_too(
     writer.rows_max = 1
 
     with pytest.raises(Unavailable, match="too many rows"):
-        await rows_of(writer).commit(put=[bound(), bound()], drop=[], now=0.0)
+        await committed(rows_of(writer), put=[bound(), bound()], drop=[], now=0.0)
 
     writer.finish(Unavailable("late"))  # Must not complain that nobody listens.
 
@@ -168,13 +184,13 @@ async def test_what_was_committed_is_loaded_and_what_expired_is_not(
         assert binding.entry is not None
         binding.entry.account_id = 0  # As under --auth none.
 
-    await rows.commit(put=[here, gone], drop=[], now=0.0)
+    await committed(rows, put=[here, gone], drop=[], now=0.0)
 
     (kept,) = [kept async for kept in rows.load()]
     assert (kept.aor, kept.contact) == ("sip:bob@example.com", b"<sip:bob@192.0.2.1>")
     assert (kept.call_id, kept.cseq) == (b"c", 3)
     assert kept.expires_utc == WALL + 600.0
-    await rows.commit(put=[], drop=[here], now=0.0)
+    await committed(rows, put=[], drop=[here], now=0.0)
     assert [kept async for kept in rows.load()] == []
 
 
@@ -184,7 +200,7 @@ async def test_a_binding_of_an_account_that_is_gone_cannot_be_kept(
     rows, _ = database
 
     with pytest.raises(UsageError):
-        await rows.commit(put=[bound()], drop=[], now=0.0)
+        await committed(rows, put=[bound()], drop=[], now=0.0)
 
 
 # ---- over a restart ----------------------------------------------------------------------------

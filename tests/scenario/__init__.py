@@ -1,0 +1,1 @@
+"""Whole elements on a network in memory."""
