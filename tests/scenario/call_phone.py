@@ -1,7 +1,8 @@
 """A phone that calls and is called: as much of a user agent as calls through a proxy need (RFC 3261 §12-15)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from sipgram.identity import Entropy
 from sipgram.sip.message import reply
@@ -25,9 +26,9 @@ class CallTable(TransactionTable):
         super().__init__(_Hook(self, user), timers=Timers())
         self.invites = Invites(self)
 
-    def transport_failed(self, flow: Flow, now: float) -> None:
-        super().transport_failed(flow, now)
-        self.invites.transport_failed(flow, now)
+    def transport_failed(self, flows: Collection[Flow], now: float) -> None:
+        super().transport_failed(flows, now)
+        self.invites.transport_failed(flows, now)
 
 
 class _Hook:
@@ -291,7 +292,7 @@ class CallPhone:
             ringing.respond(200)
             return
         for status in how.provisionals:
-            self.later(how.after_s, lambda s=status: ringing.respond(s))
+            self.later(how.after_s, partial(ringing.respond, status))
         if how.final:
             self.later(how.final_after_s, lambda: ringing.respond(how.final, how.headers))
 

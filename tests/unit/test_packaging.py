@@ -103,6 +103,33 @@ def test_wheel_is_whole_without_a_compiler(tree: Path) -> None:
     assert described(folder) == "native: none"
 
 
+SUITE = ("tests/unit/sip", "tests/unit/net", "tests/scenario", "tests/property")
+"""What runs on both twins; the services above them cannot tell which is below."""
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+@pytest.mark.parametrize(
+    ("compiler", "says"), [("cc", "native: scan udp"), ("false", "native: none")]
+)
+def test_the_suite_passes_on_what_the_wheel_holds(tree: Path, compiler: str, says: str) -> None:
+    assert build(tree, "build_wheel", CC=str(shutil.which(compiler))).returncode == 0
+    folder = unpacked_wheel(tree)
+    assert described(folder) == says
+
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SIPGRAM_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITE],
+        cwd=ROOT,
+        env=kept | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
 def test_native_wish_makes_a_failure_an_error(tree: Path) -> None:
     done = build(tree, "build_wheel", CC="/bin/false", SIPGRAM_NATIVE="1")
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from sipgram.errors import SettingsError
+from sipgram.errors import ParseError, SettingsError
 from sipgram.net.self_signed import SelfSigned
-from sipgram.net.sip_identity import comparable
+from sipgram.net.sip_identity import sip_identities
 from sipgram.net.tls import (
     HANDSHAKE_S,
     HANDSHAKES_MAX,
@@ -159,13 +160,12 @@ def _look_at(file: str) -> ShownCertificate:
     check_readable(file)
     try:
         certificate = x509.load_pem_x509_certificate(Path(file).read_bytes())
+        names = sip_identities(certificate.public_bytes(Encoding.DER))
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = found.get_values_for_type(x509.DNSName)
-        uris = found.get_values_for_type(x509.UniformResourceIdentifier)
+        hosts = found.get_values_for_type(x509.DNSName)
     except x509.ExtensionNotFound:
-        names, uris = [], []
-    except ValueError as error:
+        hosts = []
+    except (ValueError, ParseError) as error:
         raise SettingsError(f"no certificate in {file}: {error}") from error
-    names += [uri[4:] for uri in uris if uri[:4].lower() == "sip:"]
     expires_utc = certificate.not_valid_after_utc.timestamp()
-    return ShownCertificate(file, frozenset(filter(None, map(comparable, names))), expires_utc)
+    return ShownCertificate(file, names | {host.lower() for host in hosts}, expires_utc)

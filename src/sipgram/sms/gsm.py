@@ -108,11 +108,11 @@ def decode(
 
 
 def pack(septets: bytes, *, fill_bits: int = 0) -> bytes:
-    """Pack septets into octets behind ``fill_bits`` zero bits, ended with zero bits."""
+    """Pack up to 255 septets behind ``fill_bits`` zero bits; zero bits end the last octet."""
     number = int.from_bytes(septets, "little")
     for half, low, high in _LEVELS:
         number = number & low | (number >> half) & high
-        if half >= len(septets):
+        if 2 * half >= len(septets):
             break
     return (number << fill_bits).to_bytes((len(septets) * 7 + fill_bits + 7) // 8, "little")
 

@@ -1,5 +1,7 @@
 """A cursor over octets that knows the name of what it reads (TS 23.040 §9.1, TS 24.011 §8)."""
 
+from typing import Self
+
 from sipgram.errors import UsageError
 from sipgram.sms.cause import SmsFault
 
@@ -51,9 +53,14 @@ class Octets:
         """Return the next octet and leave it, None at the end."""
         return self.data[self.position] if self.position < len(self.data) else None
 
-    def rewind(self, position: int) -> None:
-        """Go back, to read in another way."""
-        self.position = position
+    def again(self) -> Self:
+        """Return another cursor of its kind over the same octets, to read in another way."""
+        return type(self)(self.data)
+
+    def adopt(self, other: Self) -> None:
+        """Go on where ``other`` is, which read the same octets."""
+        self.position = other.position
+        self.forgiven = other.forgiven
 
     def forgive(self, note: str) -> None:
         """Note a fault of the sender that changes nothing."""

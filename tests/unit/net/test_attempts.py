@@ -99,6 +99,8 @@ def test_a_hop_that_answers_is_forgiven_at_once() -> None:
     failed = FailedHops()
     failed.note(A, 0.0)
     trial = attempts([A], failed)
+    trial.succeeded()
+    assert failed.has_failed(A, 1.0)
     trial.next(1.0)
 
     trial.succeeded()

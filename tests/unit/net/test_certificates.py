@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sipgram.errors import SettingsError
@@ -187,6 +189,15 @@ def test_what_is_shown_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "tls").exists()
 
 
+def test_a_certificate_without_alternative_names_is_chosen_by_its_common_name(
+    tmp_path: Path,
+) -> None:
+    issued = Authority(tmp_path).issue(common_name="Sip.example.org")
+    certificates = loaded(tmp_path, TlsSettings(cert=(issued.cert,), key=(issued.key,)))
+
+    assert certificates.shown[0].names == {"sip.example.org"}
+
+
 def test_our_own_is_renewed_by_a_reload(tmp_path: Path) -> None:
     now = [NOW]
     certificates = Certificates(
@@ -227,6 +238,21 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, which: str, fault: 
 
     assert str(broken) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_encrypted_key_is_refused_without_a_question(tmp_path: Path) -> None:
+    issued = Authority(tmp_path).issue("DNS:example.org")
+    key = serialization.load_pem_private_key(Path(issued.key).read_bytes(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    text = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    Path(issued.key).write_bytes(text)
+
+    with pytest.raises(SettingsError, match=r"leaf\.key cannot be used"):
+        loaded(tmp_path, TlsSettings(cert=(issued.cert,), key=(issued.key,)))
 
 
 def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:

@@ -66,6 +66,10 @@ async def test_an_answer_too_long_for_a_datagram_is_asked_for_by_tcp() -> None:
     assert set(found) <= {line.split()[-1] for line in many}
 
 
+async def test_a_local_name_that_cannot_be_is_absent() -> None:
+    assert await Records(clock=ManualClock()).hosts("a" * 64, 4) == ()
+
+
 # ---- presence and its end ----------------------------------------------------------------------
 
 

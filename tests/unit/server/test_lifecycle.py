@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -181,11 +182,11 @@ async def test_draining_answers_what_was_open_and_takes_nothing_new(tmp_path: Pa
             relayed = await bob.read()
 
             serve.process.send_signal(signal.SIGTERM)
-            refusal = 0
-            while refusal != 503:  # Until the signal has come through.
-                alice.send(request(b"OPTIONS", b"sip:example.com", via=alice.via(f"{refusal}o")))
+            for branch in count():
+                alice.send(request(b"OPTIONS", b"sip:example.com", via=alice.via(f"o{branch}")))
                 answer = await alice.read()
-                refusal = answer.status
+                if answer.status == 503:  # The signal has come through.
+                    break
             assert answer.has(b"retry-after")
 
             bob.send(response(relayed.raw, 200))

@@ -1,123 +1,14 @@
 """The response context of an INVITE: who is tried, who is cancelled, what goes up (RFC 3261 §16)."""
 
-from collections.abc import Sequence
+import gc
 
 import pytest
 
-from sipgram.identity import NodeId
-from sipgram.sip.branch import Brancher
-from sipgram.sip.invite_proxy import CallTimes, InviteFork, InviteProxy, Onward
-from sipgram.sip.loops import LoopGuard
-from sipgram.sip.message.address import Address
-from sipgram.sip.message.message import Message
+from sipgram.sip.invite_proxy import InviteFork, Onward
 from sipgram.sip.message.parser import parse
-from sipgram.sip.proxy import Target
-from sipgram.sip.sink import Flow
-from sipgram.sip.timers import Timers
-from sipgram.sip.transaction.invites import Invites
-from sipgram.sip.transaction.table import TransactionTable
 from sipgram.testing import messages
-from sipgram.testing.recording import RecordingFlow, RecordingUser
 
-INVITE = messages.request(b"INVITE", headers=(b"Max-Breadth: 10", b"X-Else: kept"), body=b"v=0")
-CANCEL = messages.request(b"CANCEL")
-
-
-class Device:
-    """A contact of bob, and what a phone there was sent."""
-
-    def __init__(self, n: int, *, is_alive: bool = True, is_reliable: bool = False) -> None:
-        self.uri = b"sip:bob@192.0.2.%d" % n
-        self.name = self.uri
-        self.way = RecordingFlow(host=b"192.0.2.%d" % n, is_reliable=is_reliable)
-        self.way.is_alive = is_alive
-        self.flow: Flow = self.way
-        self.is_silent = False
-
-    @property
-    def got(self) -> list[Message]:
-        return [parse(data) for data in self.way.sent]
-
-    @property
-    def methods(self) -> list[bytes]:
-        return [message.method for message in self.got]
-
-
-class Plan:
-    """A routing that the test decides."""
-
-    def __init__(self) -> None:
-        self.moved: dict[bytes, Device] = {}
-        "Where a redirection to a URI leads."
-        self.others: dict[bytes, Device] = {}
-        "The other flow of a device, by its URI."
-
-    def lines(self, target: Target) -> bytes:
-        return b"Record-Route: <sip:token@192.0.2.1;lr>\r\n"
-
-    def redirect(self, contacts: Sequence[Address]) -> Sequence[Target]:
-        return [self.moved[c.uri] for c in contacts if c.uri in self.moved]
-
-    def fail_over(self, target: Target) -> Target | None:
-        return self.others.get(target.uri)
-
-
-class Given:
-    """An INVITE of alice that came at 0.0 and was forwarded to groups of devices."""
-
-    def __init__(
-        self,
-        *groups: Sequence[Device],
-        plan: Plan | None = None,
-        breadth: int = 10,
-        is_reliable: bool = False,
-        invite: bytes = INVITE,
-    ) -> None:
-        self.sender = RecordingFlow(host=b"192.0.2.9", is_reliable=is_reliable)
-        self.outcomes: list[tuple[bytes, int]] = []
-        self.table = TransactionTable(RecordingUser(), timers=Timers())
-        self.invites = Invites(self.table)
-        node = NodeId("n1")
-        proxy = InviteProxy(
-            self.invites,
-            Brancher(b"s" * 32, node=node),
-            LoopGuard(b"s" * 32, node=node),
-            times=CallTimes(),
-            user=self,
-        )
-        request = parse(invite)
-        server = self.invites.open_server(request, self.sender, None, 0.0)
-        onward = Onward(self.sender, breadth=breadth, routing=plan or Plan())
-        self.fork = InviteFork(request, server, proxy, onward)
-        self.fork.start(groups, 0.0)
-
-    def on_outcome(self, target: Target, method: bytes, status: int) -> None:
-        assert method == b"INVITE"
-        self.outcomes.append((target.uri, status))
-
-    def answer(
-        self, device: Device, status: int, now: float, *, headers: Sequence[bytes] = ()
-    ) -> None:
-        """Let a device answer the first request that it was sent."""
-        tag = device.uri[-1:]
-        data = messages.response(device.way.sent[0], status, to_tag=b"b" + tag, headers=headers)
-        assert self.invites.receive(parse(data), device.flow, now)
-
-    def cancel(self, now: float) -> None:
-        assert self.invites.cancel(parse(CANCEL), now)
-
-    def wait(self, until: float) -> None:
-        while self.table.next_due <= until:
-            self.table.advance(self.table.next_due)
-
-    def answers(self) -> list[Message]:
-        """Return what the sender was sent since the last look, but 100."""
-        found = [parse(data) for data in self.sender.take()]
-        return [message for message in found if message.status > 100]
-
-    def statuses(self) -> list[int]:
-        return [message.status for message in self.answers()]
-
+from .invite_rig import INVITE, Device, Given, Plan
 
 # ---- out ---------------------------------------------------------------------------------------
 
@@ -426,8 +317,6 @@ def test_timer_c_and_then_silence_is_a_408_too() -> None:
     given.answer(device, 100, 1.0)
     given.wait(300.0)
     assert set(given.statuses()) == {408}
-    assert given.invites.open_count == 1  # The server's, until it gives up waiting for the ACK.
-    given.wait(400.0)
     assert given.invites.open_count == 0
 
 
@@ -438,6 +327,24 @@ def test_timer_c_of_an_answered_call_leaves_the_queue_soon() -> None:
     given.answer(device, 200, 2.0)
     given.wait(35.0)
     assert len(given.table._queue) == 0
+
+
+@pytest.mark.parametrize("status", [0, 200, 486])
+def test_nothing_is_left_for_the_garbage_collector(status: int) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        devices = [Device(1), Device(2)]
+        given = Given(devices)
+        given.answer(devices[0], 180, 0.5)
+        if status:
+            given.answer(devices[0], status, 1.0)
+        given.wait(400.0)
+        del given.fork
+        left = [found for found in gc.get_objects() if type(found) is InviteFork]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 # ---- §16.10: the caller cancels ----------------------------------------------------------------
@@ -492,7 +399,7 @@ def test_a_cancel_that_came_while_the_targets_were_looked_for() -> None:
     request = parse(INVITE.replace(b"z9hG4bK-1", b"z9hG4bK-2"))
     server = given.invites.open_server(request, given.sender, None, 0.0)
     server.cancel(0.1)
-    InviteFork(request, server, given.fork._proxy, Onward(given.sender)).start([[device]], 0.2)
+    InviteFork(request, server, given.proxy, Onward(given.sender)).start([[device]], 0.2)
     assert device.methods == []
     assert given.statuses() == [487]
 
@@ -591,3 +498,42 @@ def test_content_length_is_added_towards_a_stream() -> None:
     given.invites.receive(parse(data), device.flow, 1.0)
     (answer,) = given.answers()
     assert answer.content_length == 0
+
+
+def test_a_plain_routing_puts_nothing_in_and_follows_nothing() -> None:
+    a, b = Device(1), Device(2, is_alive=False)
+    given = Given([a], [b])
+    request = parse(INVITE.replace(b"z9hG4bK-1", b"z9hG4bK-2"))
+    server = given.invites.open_server(request, given.sender, None, 0.0)
+    a.way.take()
+    InviteFork(request, server, given.proxy, Onward(given.sender)).start([[a], [b]], 0.0)
+    assert not a.got[0].has(b"record-route")
+    given.answer(a, 302, 1.0, headers=(b"Contact: <" + b.uri + b">",))
+    assert given.statuses() == [302]  # Better than the 480 of the other.
+
+
+def test_a_flow_that_dies_after_the_end_of_the_search_moves_nowhere() -> None:
+    a, b, c = Device(1), Device(2), Device(3)
+    plan = Plan()
+    plan.others = {b.uri: c}
+    given = Given([a, b], plan=plan)
+    given.answer(a, 200, 1.0)
+    given.invites.transport_failed((b.flow,), 1.1)
+    given.wait(60.0)
+    assert c.methods == []
+    assert given.statuses() == [200]
+
+
+@pytest.mark.rfc("3261", "16.11")
+def test_the_ack_of_a_2xx_goes_on_without_a_transaction() -> None:
+    device = Device(1, is_reliable=True)
+    given = Given([Device(2)])
+    ack = parse(messages.request(b"ACK").replace(b"Content-Length: 0\r\n", b""))
+    for _ in range(2):
+        assert given.proxy.forward_ack(ack, device, Onward(given.sender))
+    first, again = device.got
+    assert first.raw == again.raw
+    assert (first.method, first.max_forwards, first.content_length) == (b"ACK", 69, 0)
+    assert (first.faults, len(first.values(b"via"))) == ((), 2)
+    device.way.is_alive = False
+    assert not given.proxy.forward_ack(ack, device, Onward(given.sender))

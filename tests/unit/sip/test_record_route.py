@@ -185,3 +185,8 @@ def test_the_number_of_routes_is_bounded(over: int) -> None:
             ROUTES.course(request)
     else:
         assert ROUTES.course(request).leads_on
+
+
+def test_a_route_of_another_scheme_is_left_to_whoever_sends_it() -> None:
+    course = ROUTES.course(in_dialog(b"<sip:192.0.2.1;lr>", b"<im:bob@example.net>"))
+    assert (course.next_hop, course.leads_on) == (b"im:bob@example.net", True)

@@ -1,7 +1,6 @@
 """The location table: AoRs, their bindings, and the fast way from a Request-URI to both (RFC 3261 §10)."""
 
 from collections import OrderedDict
-from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from typing import Final, Protocol
 

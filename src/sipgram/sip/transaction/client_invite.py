@@ -52,7 +52,7 @@ class ClientInviteTransaction:
         self.request = request
         self.branch = branch
         self.flow = flow
-        self.user = user
+        self.user: InviteClientUser | None = user
         self.due = NEVER
         self._out = out
         self._interval_a = out.timers.t1  # Seconds until the next retransmission.
@@ -77,14 +77,15 @@ class ClientInviteTransaction:
                 self._proceed(response, now)
             elif status < 300:
                 self.state = State.ACCEPTED
+                self.request = b""  # Nothing is made of it any more.
                 self._out.wake(self, self._out.timers.longest, now)  # Timer M.
-                self.user.on_response(self, response, now)
+                self._deliver(response, now)
             else:
                 self._complete(response, now)
         elif self.state is State.ACCEPTED and 200 <= status < 300:
             # Each of them goes to the TU (RFC 6026 §7.2): only the caller's ACK stops the
             # callee's retransmissions.
-            self.user.on_response(self, response, now)
+            self._deliver(response, now)
         elif self.state is State.COMPLETED and status >= 300:
             self._acknowledge(response, now)
 
@@ -133,18 +134,18 @@ class ClientInviteTransaction:
             self.due = NEVER
         if self._cancel_reason is not None and not self._is_cancelled:
             self._send_cancel(now)
-        self.user.on_response(self, response, now)
+        self._deliver(response, now)
 
     def _complete(self, response: Message, now: float) -> None:
         self.state = State.COMPLETED
-        if self.flow.is_reliable:  # Timer D is zero.
+        is_sent = self.flow.send(ack_of(self.request, response))
+        self._deliver(response, now)
+        if not is_sent:
+            self._fail("transport-error", now)
+        elif self.flow.is_reliable:  # Timer D is zero.
             self._terminate()
         else:
             self._out.wake(self, max(TIMER_D_MIN_S, self._out.timers.longest), now)
-        is_sent = self.flow.send(ack_of(self.request, response))
-        self.user.on_response(self, response, now)
-        if not is_sent:
-            self._fail("transport-error", now)
 
     def _acknowledge(self, response: Message, now: float) -> None:
         """Send ACK again for a failure that came again; the TU has it already."""
@@ -167,12 +168,20 @@ class ClientInviteTransaction:
         cancel = cancel_of(self.request, reason=self._cancel_reason or b"")
         self._out.start_cancel(cancel, self.branch, self.flow, now)
 
+    def _deliver(self, response: Message, now: float) -> None:
+        if self.user is not None:
+            self.user.on_response(self, response, now)
+
     def _fail(self, cause: Cause, now: float) -> None:
+        user = self.user
         self._terminate()
-        self.user.on_failure(self, cause, now)
+        if user is not None:
+            user.on_failure(self, cause, now)
 
     def _terminate(self) -> None:
         if self.state is not State.TERMINATED:
             self.state = State.TERMINATED
             self.due = NEVER
+            self.user = None  # Who refers to us: no cycle is left behind.
+            self.request = b""
             self._out.end_client(self.branch)

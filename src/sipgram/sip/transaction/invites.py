@@ -5,6 +5,7 @@ An ACK of a 2xx belongs to no transaction: it is not handled here but goes to th
 who forwards it without one (§16.11).
 """
 
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from sipgram.sip.message.message import Message
@@ -97,9 +98,10 @@ class Invites:
         client.start(now)
         return client
 
-    def transport_failed(self, flow: Flow, now: float) -> None:
-        """A flow is dead: fail what is waiting on it (§17.1.4)."""
-        for client in [c for c in self._clients.values() if c.flow is flow]:
+    def transport_failed(self, flows: Collection[Flow], now: float) -> None:
+        """Flows are dead: fail what is waiting on them (§17.1.4), in one look at all there is."""
+        dead = set(map(id, flows))
+        for client in [c for c in self._clients.values() if id(c.flow) in dead]:
             client.transport_failed(now)
 
     # ---- sizes -----------------------------------------------------------------------------

@@ -133,8 +133,8 @@ class ServerInviteTransaction:
     def _repeat(self, now: float) -> None:
         left = self._ends - now
         if left <= 1e-6:
-            self._terminate()
             self._tell("timeout", now)
+            self._terminate()
             return
         self._send(self._last, now)
         self._interval_g = min(2 * self._interval_g, self._out.timers.t2)
@@ -159,4 +159,5 @@ class ServerInviteTransaction:
             self.state = State.TERMINATED
             self.due = NEVER
             self._last = b""
+            self.user = None  # Who refers to us: no cycle is left behind.
             self._out.end_server(self.key)

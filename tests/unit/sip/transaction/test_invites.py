@@ -167,9 +167,9 @@ def test_a_dead_flow_fails_what_waits_on_it() -> None:
     given = Given()
     given.call(b"z9hG4bK-1")
     given.call(b"z9hG4bK-2")
-    given.invites.transport_failed(RecordingFlow(), 0.1)
+    given.invites.transport_failed((RecordingFlow(),), 0.1)
     assert given.user.take() == []
-    given.invites.transport_failed(given.flow, 0.1)
+    given.invites.transport_failed((given.flow,), 0.1)
     assert given.user.take() == [("failure", "transport-error")] * 2
     assert given.invites.open_count == 0
 

@@ -1,0 +1,1 @@
+"""Short messages explained octet by octet: ``table`` makes the rows, ``meaning`` their words."""
