@@ -29,8 +29,8 @@ class ServerSettings:
     "How log lines are written, to standard error."
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     "Least level that is logged."
-    drain_s: float = 8.0
-    "Longest time that SIGTERM leaves for open requests."
+    drain_s: float = 6.0
+    "Longest time that SIGTERM leaves for open requests; who is still open then gets 480."
 
 
 @dataclass(frozen=True, slots=True)

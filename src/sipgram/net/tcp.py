@@ -126,19 +126,29 @@ class TcpFlow(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = self._loop.time()
-        try:
-            messages = self._framer.feed(data)
-        except PeerError as error:
-            self._user.on_stream_fault(self._framer.remainder, error, self, now)
-            self.close()
-            return
-        if self._framer.pings:
-            self.send(PONG * self._framer.pings)
-            self._framer.pings = 0
-        for message in messages:
-            self._user.on_stream_message(message, self, now)
-        self._watch_partial(now, is_new=bool(messages))
+        messages = self._fed(data, now)
+        self._watch_partial(now, is_new=messages > 0)
         self._user.after_batch()
+
+    def _fed(self, data: bytes, now: float) -> int:
+        """Hand over each whole message; return how many there were."""
+        count = 0
+        while True:
+            try:
+                messages = self._framer.feed(data)
+            except PeerError as error:
+                self._user.on_stream_fault(self._framer.remainder, error, self, now)
+                self.close()
+                return count
+            if self._framer.pings:
+                self.send(PONG * self._framer.pings)
+                self._framer.pings = 0
+            for message in messages:
+                self._user.on_stream_message(message, self, now)
+            count += len(messages)
+            if not messages or not self._framer.remainder:
+                return count
+            data = b""  # A fault behind the messages comes to light now.
 
     def eof_received(self) -> None:
         """Answer what will never be whole; asyncio then closes the connection."""

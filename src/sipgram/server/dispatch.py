@@ -106,6 +106,14 @@ class Dispatcher:
         """Drop a response that no transaction waits for (RFC 6026 §8.9)."""
         self.strays += 1
 
+    def refuse_open(self) -> None:
+        """Answer what is still open with 480, since nobody will answer it later."""
+        away = Reply(480, "Temporarily Unavailable: going down", (b"Retry-After: 5",))
+        for server in self._table.open_servers():
+            request, flow = server.request, server.flow
+            if request is not None:
+                server.respond(self._built(away, request, flow), self._clock())
+
     # ---- deciding --------------------------------------------------------------------------
 
     def _decide(self, request: Message, method: bytes, flow: Flow, now: float) -> Answer | None:

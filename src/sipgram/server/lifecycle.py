@@ -89,6 +89,7 @@ async def _drain(server: Server, drain_s: float) -> None:
         if not server.endpoint.table.open_count:
             break
         await asyncio.sleep(DRAIN_LOOK_S)
+    server.dispatcher.refuse_open()
     log.info("drained", open=server.endpoint.table.open_count)
 
 

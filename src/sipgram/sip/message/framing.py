@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from sipgram.errors import ParseError, TooLarge
+from sipgram.errors import ParseError, PeerError, TooLarge
 from sipgram.sip.message.grammar import shown
 
 BODY_BYTES_MAX: Final = 65_535
@@ -35,16 +35,22 @@ class StreamFramer:
         """Take what was read and return each whole message in order.
 
         Raises:
-            ParseError: the stream cannot be followed any further; ``remainder`` holds the
-                message it fell over.
+            PeerError: the stream cannot be followed any further; ``remainder`` holds the
+                message it fell over. Whole messages before that one are returned first: call
+                again, with nothing, after taking some.
         """
         buffer = self._buffer
         buffer += data
-        messages = []
+        messages: list[bytes] = []
         while len(buffer) >= self._need:
             if not self._need:
                 self._skip_line_ends()
-                self._need = self._next_length()
+                try:
+                    self._need = self._next_length()
+                except PeerError:
+                    if messages:
+                        break  # Those before it first; the next call raises.
+                    raise
                 if not self._need:
                     break
                 continue

@@ -121,11 +121,6 @@ class ClientInviteTransaction:
         if self.state in (State.CALLING, State.COMPLETED):
             self._fail("transport-error", now)
 
-    @property
-    def is_proceeding(self) -> bool:
-        """Whether a provisional response came and no final one."""
-        return self.state is State.PROCEEDING
-
     def _proceed(self, response: Message, now: float) -> None:
         if self.state is State.CALLING:
             self.state = State.PROCEEDING

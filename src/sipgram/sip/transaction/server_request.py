@@ -26,7 +26,7 @@ _TRYING, _PROCEEDING, _COMPLETED = State.TRYING, State.PROCEEDING, State.COMPLET
 class ServerRequestTransaction:
     """One request of a peer, answered once however often it comes."""
 
-    __slots__ = ("_out", "_request", "due", "flow", "started", "state")
+    __slots__ = ("_out", "due", "flow", "request", "started", "state")
 
     def __init__(self, request: Message, flow: Flow, out: Sink, now: float) -> None:
         """``flow`` is where responses go."""
@@ -34,7 +34,7 @@ class ServerRequestTransaction:
         self.flow = flow
         self.started = now
         self.due = NEVER
-        self._request: Message | None = request
+        self.request: Message | None = request
         self._out = out
 
     def receive(self, now: float) -> None:
@@ -71,12 +71,12 @@ class ServerRequestTransaction:
 
     def respond(self, response: bytes, now: float) -> None:
         """Send the final response; a second one is not sent."""
-        request = self._request
+        request = self.request
         if request is None:
             return
         self.state = _COMPLETED
         self.due = NEVER
-        self._request = None
+        self.request = None
         flow = self.flow
         flow.send(response)
         self._out.complete_server(request.key, response, flow.is_reliable, now)
@@ -84,9 +84,9 @@ class ServerRequestTransaction:
     @property
     def is_open(self) -> bool:
         """Whether the final response is still to come."""
-        return self._request is not None
+        return self.request is not None
 
     def _send_trying(self) -> None:
-        if self._request is not None:
+        if self.request is not None:
             flow = self.flow
-            flow.send(build(self._request, 100, to_tag=b"", host=flow.host, port=flow.port))
+            flow.send(build(self.request, 100, to_tag=b"", host=flow.host, port=flow.port))

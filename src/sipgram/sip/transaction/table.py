@@ -81,6 +81,10 @@ class TransactionTable:
         self._servers[request.key] = server
         return server
 
+    def open_servers(self) -> list[ServerRequestTransaction]:
+        """Return the requests that have no final response yet."""
+        return list(self._servers.values())
+
     def answer(self, request: Message, flow: Flow, response: bytes, now: float) -> None:
         """Answer a request that was passed up, at once and for good."""
         flow.reply_flow(request).send(response)
