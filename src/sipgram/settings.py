@@ -98,6 +98,24 @@ class TransportSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """Certificates, and who must show one."""
+
+    cert: tuple[str, ...] = ()
+    "Certificate chains, PEM files; the first is shown when a peer names no host of another. Empty: one is made."
+    key: tuple[str, ...] = ()
+    "The private keys of these certificates, in the same order; not encrypted."
+    ca: str = ""
+    "PEM file of the authorities that certificates of peers must come from; empty for the system's."
+    client_cert: Literal["none", "optional", "required"] = "none"
+    "Whether those who connect are asked for a certificate; one that is shown must be valid."
+    handshake_s: float = 10.0
+    "How long a TLS handshake may take."
+    handshakes_max: int = 256
+    "TLS handshakes under way at one time; more wait to be accepted."
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole tree, a section a field."""
 
@@ -106,3 +124,4 @@ class Settings:
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)

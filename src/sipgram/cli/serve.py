@@ -40,6 +40,12 @@ def serve(
     answer_s: Annotated[
         float | None, typer.Option(help="Longest wait of a sender, seconds.")
     ] = None,
+    tls_cert: Annotated[
+        list[str] | None, typer.Option(help="Certificate chain, PEM; may be repeated.")
+    ] = None,
+    tls_key: Annotated[
+        list[str] | None, typer.Option(help="Its private key, PEM; as often as --tls-cert.")
+    ] = None,
     log_format: Annotated[str | None, typer.Option(help="console or json.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     demo: Annotated[
@@ -60,6 +66,7 @@ def serve(
         },
         "auth": {"mode": auth, "insecure_open": insecure_open or None, "trust": trust or None},
         "messaging": {"answer_s": answer_s},
+        "tls": {"cert": tls_cert or None, "key": tls_key or None},
     }
     given = {s: {k: v for k, v in values.items() if v is not None} for s, values in flags.items()}
     if config is None and DEFAULT_FILE.exists():

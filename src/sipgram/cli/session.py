@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -21,6 +22,8 @@ STORED: Final = 3
 REFUSED: Final = 4
 NO_ANSWER: Final = 5
 PASSWORD_VARIABLE: Final = "SIPGRAM_PASSWORD"
+TLS_CA_VARIABLE: Final = "SIPGRAM_TLS_CA"
+"""Names a PEM file of the authorities that the server's certificate must come from."""
 
 From = Annotated[
     str, typer.Option("--from", metavar="AOR", help="Your account, as in alice@example.com.")
@@ -29,7 +32,7 @@ Server = Annotated[
     str | None,
     typer.Option(
         metavar="TRANSPORT:HOST:PORT",
-        help="The server, udp: or tcp:; by default the account's domain over UDP.",
+        help="The server, udp:, tcp: or tls:; by default the account's domain over UDP.",
     ),
 ]
 PasswordEnv = Annotated[
@@ -61,6 +64,9 @@ def client(
     Raises:
         UsageError, SettingsError: an option makes no sense.
     """
+    authorities = os.environ.get(TLS_CA_VARIABLE, "")
+    if authorities:
+        settings = replace(settings or ClientSettings(), tls_ca=authorities)
     return Client(
         aor,
         password=_password(password_env),

@@ -81,6 +81,7 @@ class Client:
         self._inbox = Inbox(self._events, entropy=entropy)
         self._line = Line(
             self._account.server,
+            domain=self._account.domain.decode(),
             answer=self._inbox.answer,
             settings=self._settings,
             trace=trace,

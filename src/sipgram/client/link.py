@@ -4,13 +4,16 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Final
 
 from sipgram.client.messages import NoAnswer
 from sipgram.client.settings import ClientSettings
+from sipgram.errors import UsageError
 from sipgram.net.endpoint import Address, Endpoint, Trace
 from sipgram.net.tcp import TcpFlow
+from sipgram.net.tls import client_context
 from sipgram.net.udp import UdpFlow, shown_address
 from sipgram.settings import TransportSettings
 from sipgram.sip.message.message import Message
@@ -26,6 +29,19 @@ Answer = Callable[[Message, Flow], bytes | None]
 _LIMITS: Final = TransportSettings(socket_buffer_bytes=262_144)
 
 
+class _Authorities:
+    """The context of connections that a client opens."""
+
+    def __init__(self, ca: str) -> None:
+        self._ca = ca
+
+    def server_context(self) -> ssl.SSLContext:
+        raise UsageError("a client has no TLS listener")
+
+    def client_context(self) -> ssl.SSLContext:
+        return client_context(ca=self._ca)
+
+
 class Link:
     """One flow with an endpoint of its own; what comes in on it is answered on it."""
 
@@ -33,11 +49,21 @@ class Link:
     local: tuple[str, int]
     "Where the server sees us, when nobody translates addresses on the way."
 
-    def __init__(self, answer: Answer, *, settings: ClientSettings, trace: Trace | None) -> None:
+    def __init__(
+        self, answer: Answer, *, domain: str, settings: ClientSettings, trace: Trace | None
+    ) -> None:
+        """``domain`` is what the server's certificate must be for (RFC 5922)."""
         self._answer = answer
+        self._domain = domain
         self._settings = settings
         self._trace = trace
-        self._endpoint = Endpoint(self, timers=settings.timers, limits=_LIMITS, trace=trace)
+        self._endpoint = Endpoint(
+            self,
+            timers=settings.timers,
+            limits=_LIMITS,
+            trace=trace,
+            tls=_Authorities(settings.tls_ca),
+        )
         self._stream: TcpFlow | None = None
         self._has_stream = False
         self._is_open = True
@@ -49,9 +75,14 @@ class Link:
         Raises:
             OSError: the server's name is unknown, or nothing listens there.
         """
-        if server.transport == "tcp":
-            self.flow = await self._endpoint.connect(
-                server.host, server.port, timeout_s=self._settings.connect_s
+        wait_s = self._settings.connect_s
+        if server.transport != "udp":
+            self.flow = await (
+                self._endpoint.connect(server.host, server.port, timeout_s=wait_s)
+                if server.transport == "tcp"
+                else self._endpoint.connect_tls(
+                    server.host, server.port, domain=self._domain, timeout_s=wait_s
+                )
             )
             self.local = self.flow.local
             self.flow.closed.add_done_callback(lambda _: self._broken.set())
@@ -71,7 +102,9 @@ class Link:
 
     def contact(self, user: bytes) -> bytes:
         """Return the Contact URI of ``user`` here."""
-        transport = b";transport=tcp" if isinstance(self.flow, TcpFlow) else b""
+        transport = (
+            b"" if isinstance(self.flow, UdpFlow) else b";transport=" + self.flow.transport.encode()
+        )
         return b"sip:%b@%b%b" % (user, shown_address(self.local).encode(), transport)
 
     async def broke_within(self, wait_s: float) -> bool:
@@ -137,9 +170,16 @@ class Line:
     """The way to the server: opened when first needed, and again after it broke."""
 
     def __init__(
-        self, server: Address, *, answer: Answer, settings: ClientSettings, trace: Trace | None
+        self,
+        server: Address,
+        *,
+        domain: str,
+        answer: Answer,
+        settings: ClientSettings,
+        trace: Trace | None,
     ) -> None:
         self._server = server
+        self._domain = domain
         self._answer = answer
         self._settings = settings
         self._trace = trace
@@ -155,7 +195,9 @@ class Line:
         async with self._opening:
             if self._link is None or not self._link.is_alive:
                 await self.close()
-                link = Link(self._answer, settings=self._settings, trace=self._trace)
+                link = Link(
+                    self._answer, domain=self._domain, settings=self._settings, trace=self._trace
+                )
                 try:
                     await link.open(self._server)
                 except OSError as error:
@@ -172,6 +214,10 @@ class Line:
 
 def _reason(error: OSError) -> str:
     """Say why a connection failed, in the system's words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not good: {error.verify_message or error}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or error}"
     if isinstance(error, socket.gaierror):
         return error.strerror or "unknown name"
     return os.strerror(error.errno or errno.ETIMEDOUT)

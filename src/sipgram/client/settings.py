@@ -22,7 +22,9 @@ class ClientSettings:
     retry_max_s: float = 120.0
     "The longest such wait."
     connect_s: float = 5.0
-    "How long a TCP connection may take to come up."
+    "How long a TCP or TLS connection may take to come up."
+    tls_ca: str = ""
+    "PEM file of the authorities that the server's certificate must come from; empty for the system's."
     leave_s: float = 2.0
     "How long taking back the registration may hold up the end."
     timers: Timers = field(default_factory=Timers)

@@ -2,9 +2,8 @@
 
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -13,38 +12,19 @@ from sipgram.errors import ParseError, SettingsError
 from sipgram.net.self_signed import SelfSigned
 from sipgram.net.sip_identity import sip_identities
 from sipgram.net.tls import (
-    HANDSHAKE_S,
-    HANDSHAKES_MAX,
     check_readable,
     client_context,
     load_authorities,
     load_chain,
     secure,
 )
+from sipgram.settings import TlsSettings
 
 _VERIFY: Final = {
     "none": ssl.CERT_NONE,
     "optional": ssl.CERT_OPTIONAL,
     "required": ssl.CERT_REQUIRED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TlsSettings:
-    """Certificates, and who must show one."""
-
-    cert: tuple[str, ...] = ()
-    "Certificate chains, PEM files; the first is shown when a peer names no host of another. Empty: one is made."
-    key: tuple[str, ...] = ()
-    "The private keys of these certificates, in the same order; not encrypted."
-    ca: str = ""
-    "PEM file of the authorities that certificates of peers must come from; empty for the system's."
-    client_cert: Literal["none", "optional", "required"] = "none"
-    "Whether those who connect are asked for a certificate; one that is shown must be valid."
-    handshake_s: float = HANDSHAKE_S
-    "How long a TLS handshake may take."
-    handshakes_max: int = HANDSHAKES_MAX
-    "TLS handshakes under way at one time; more wait to be accepted."
 
 
 class ShownCertificate(NamedTuple):

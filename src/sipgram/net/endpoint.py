@@ -7,12 +7,15 @@ sent on the way goes out in the same turn of the loop.
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, Protocol
 
-from sipgram.errors import PeerError, SettingsError
+from sipgram.errors import PeerError, SettingsError, UsageError
+from sipgram.net.sip_identity import is_among
 from sipgram.net.tcp import TcpFlow
+from sipgram.net.tls import HANDSHAKE_S, HANDSHAKES_MAX, SHUTDOWN_S, TlsListener
 from sipgram.net.udp import UdpFlow, UdpListener, listener_class, shown_address
 from sipgram.settings import TransportSettings
 from sipgram.sip.message.message import Message
@@ -21,9 +24,20 @@ from sipgram.sip.sink import Flow
 from sipgram.sip.timers import NEVER, Timers
 from sipgram.sip.transaction.table import RequestUser, TransactionTable
 
-Transport = Literal["udp", "tcp"]
+Transport = Literal["udp", "tcp", "tls"]
+_TRANSPORTS: Final[dict[str, Transport]] = {"udp": "udp", "tcp": "tcp", "tls": "tls"}
 Trace = Callable[[str, bytes, str], None]
 """Takes "<" (came in) or ">" (went out), the bytes, and the flow as text."""
+
+
+class Contexts(Protocol):
+    """Where TLS contexts come from, asked for each connection: ``net.certificates.Certificates``."""
+
+    def server_context(self) -> ssl.SSLContext:
+        """For a connection that somebody opens to us."""
+
+    def client_context(self) -> ssl.SSLContext:
+        """For a connection that we open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +49,8 @@ class Address:
     port: int
 
     @classmethod
-    def parse(cls, text: str, *, default_port: int = 5060) -> "Address":
-        """Read ``udp:127.0.0.1:5060`` or ``tcp:[::1]:5060``.
+    def parse(cls, text: str) -> "Address":
+        """Read ``udp:127.0.0.1:5060``, ``tcp:[::1]:5060`` or ``tls:127.0.0.1`` (port 5061).
 
         Raises:
             SettingsError: naming what is wrong.
@@ -44,12 +58,13 @@ class Address:
         transport, _, rest = text.partition(":")
         host, colon, port = rest.rpartition(":")
         if rest.endswith("]") or not colon:
-            host, port = rest, str(default_port)
-        if transport not in ("udp", "tcp"):
-            raise SettingsError(f"transport is not one of udp, tcp: {text!r}")
+            host, port = rest, "5061" if transport == "tls" else "5060"
+        kind = _TRANSPORTS.get(transport)
+        if kind is None:
+            raise SettingsError(f"transport is not one of udp, tcp, tls: {text!r}")
         if not (port.isascii() and port.isdigit()) or int(port) > 65535 or not host:
             raise SettingsError(f"address is not TRANSPORT:HOST:PORT: {text!r}")
-        return cls("udp" if transport == "udp" else "tcp", host.strip("[]"), int(port))
+        return cls(kind, host.strip("[]"), int(port))
 
     @property
     def is_loopback(self) -> bool:
@@ -75,7 +90,14 @@ class Endpoint:
         loop: asyncio.AbstractEventLoop | None = None,
         advertised: str = "",
         trace: Trace | None = None,
+        tls: Contexts | None = None,
+        handshake_s: float = HANDSHAKE_S,
+        handshakes_max: int = HANDSHAKES_MAX,
     ) -> None:
+        self._tls = tls
+        self._handshake_s = handshake_s
+        self._handshakes_max = handshakes_max
+        self._tls_listeners: list[TlsListener] = []
         self._loop = loop or asyncio.get_running_loop()
         self._limits = limits or TransportSettings()
         self._advertised = advertised
@@ -86,6 +108,7 @@ class Endpoint:
         self.table = TransactionTable(user, timers=timers or Timers())
         self.udp: list[UdpListener] = []
         self.tcp: list[Address] = []
+        "Stream listeners, TLS too."
         self.connections: set[TcpFlow] = set()
         self.refused = 0
         "Connections closed at once because there were too many."
@@ -97,7 +120,10 @@ class Endpoint:
 
         Raises:
             OSError: the address cannot be bound.
+            UsageError: a TLS address, and no certificates.
         """
+        if address.transport == "tls":
+            return await self._listen_tls(address)
         if address.transport == "udp":
             listener = listener_class()(
                 receive=self._on_datagram,
@@ -123,6 +149,20 @@ class Endpoint:
         self.tcp.append(bound)
         return bound
 
+    async def _listen_tls(self, address: Address) -> Address:
+        listener = TlsListener(
+            connection=lambda: self._new_connection(transport="tls"),
+            context=self._contexts().server_context,
+            loop=self._loop,
+            handshake_s=self._handshake_s,
+            handshakes_max=self._handshakes_max,
+        )
+        host, port = await listener.open(address.host, address.port)
+        self._tls_listeners.append(listener)
+        bound = Address("tls", host, port)
+        self.tcp.append(bound)
+        return bound
+
     async def connect(self, host: str, port: int, *, timeout_s: float = 2.0) -> TcpFlow:
         """Open a TCP connection.
 
@@ -132,6 +172,38 @@ class Endpoint:
         async with asyncio.timeout(timeout_s):
             _, flow = await self._loop.create_connection(self._new_connection, host, port)
         return flow
+
+    async def connect_tls(
+        self, host: str, port: int, *, domain: str, timeout_s: float = 4.0
+    ) -> TcpFlow:
+        """Open a TLS connection to a server of ``domain``, the host part of the URI (RFC 5922 §7.3).
+
+        Raises:
+            OSError: refused, unreachable, timed out, or its certificate is not for the domain.
+            UsageError: there are no certificates.
+        """
+        async with asyncio.timeout(timeout_s):
+            _, flow = await self._loop.create_connection(
+                lambda: self._new_connection(transport="tls", domain=domain),
+                host,
+                port,
+                ssl=self._contexts().client_context(),
+                server_hostname=domain.strip("[]").removesuffix("."),
+                ssl_handshake_timeout=timeout_s,
+                ssl_shutdown_timeout=SHUTDOWN_S,
+            )
+        if not is_among(flow.identities, domain):
+            flow.abort()  # An empty domain is nobody's: the flow did not look, and is open.
+            shown = ", ".join(sorted(flow.identities)) or "nobody"
+            raise ssl.SSLCertVerificationError(
+                f"certificate of {host} is for {shown}, not for {domain}"
+            )
+        return flow
+
+    def _contexts(self) -> Contexts:
+        if self._tls is None:
+            raise UsageError("an endpoint without certificates was asked for TLS")
+        return self._tls
 
     def udp_flow(self, host: str, port: int) -> UdpFlow | None:
         """Return the flow to an IP address from the first listener of its family."""
@@ -154,6 +226,8 @@ class Endpoint:
             listener.close()
         for server in self._servers:
             server.close()
+        for listening in self._tls_listeners:
+            await listening.close()
         connections = list(self.connections)
         for flow in connections:
             flow.close()
@@ -217,18 +291,25 @@ class Endpoint:
 
     # ---- names of our own ------------------------------------------------------------------
 
-    def _new_connection(self) -> TcpFlow:
+    def _new_connection(
+        self, transport: Literal["tcp", "tls"] = "tcp", domain: str = ""
+    ) -> TcpFlow:
         return TcpFlow(
-            user=self, limits=self._limits, via_line=self._stream_via_line, loop=self._loop
+            user=self,
+            limits=self._limits,
+            via_line=self._stream_via_line,
+            loop=self._loop,
+            transport=transport,
+            domain=domain,
         )
 
     def _stream_via_line(self, flow: TcpFlow) -> bytes:
         host, port = flow.local
         for address in self.tcp:
-            if (":" in address.host) == (":" in host):
+            if address.transport == flow.transport and (":" in address.host) == (":" in host):
                 port = address.port  # §18.1.1: the port where responses and requests find us.
         shown = shown_address((self._advertised_for(host) or host, port))
-        return f"Via: SIP/2.0/TCP {shown};branch=".encode()
+        return f"Via: SIP/2.0/{flow.transport.upper()} {shown};branch=".encode()
 
     def _advertised_for(self, host: str) -> str:
         """Return the host that peers see, empty for the bound one."""

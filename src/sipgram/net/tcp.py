@@ -1,10 +1,11 @@
-"""SIP over TCP: connections that last, with limits on what a peer may hold up (RFC 3261 §18)."""
+"""SIP over TCP and TLS: connections that last, and limits on what a peer may hold up (RFC 3261 §18)."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import Final, Literal, Protocol, cast
 
 from sipgram.errors import PeerError
+from sipgram.net.sip_identity import identities_of_peer, is_among
 from sipgram.net.udp import shown_address
 from sipgram.settings import TransportSettings
 from sipgram.sip.message.framing import PONG, StreamFramer
@@ -38,10 +39,9 @@ class StreamUser(Protocol):
 
 
 class TcpFlow(asyncio.Protocol):
-    """One TCP connection, whoever opened it."""
+    """One TCP or TLS connection, whoever opened it."""
 
     is_reliable = True
-    transport = "tcp"
 
     def __init__(
         self,
@@ -50,7 +50,14 @@ class TcpFlow(asyncio.Protocol):
         limits: TransportSettings,
         via_line: Callable[["TcpFlow"], bytes],
         loop: asyncio.AbstractEventLoop,
+        transport: Literal["tcp", "tls"] = "tcp",
+        domain: str = "",
     ) -> None:
+        """With a ``domain`` the peer's certificate must speak for it, or the flow never opens."""
+        self.transport = transport
+        self.identities: frozenset[str] = frozenset()
+        "SIP domains that the peer's certificate speaks for, once it was checked (RFC 5922)."
+        self._domain = domain
         self.host = b""
         self.port = 0
         self.address = ("", 0)
@@ -63,6 +70,8 @@ class TcpFlow(asyncio.Protocol):
         self._make_via_line = via_line
         self._loop = loop
         self._transport: asyncio.Transport | None = None
+        # A TLS transport still says goodbye when is_closing() is false, and drops what is written.
+        self._is_closing = False
         self._framer = StreamFramer()
         self._partial_timer: asyncio.TimerHandle | None = None
         self._partial_began = 0.0
@@ -74,7 +83,7 @@ class TcpFlow(asyncio.Protocol):
 
     def send(self, data: bytes) -> bool:
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None or self._is_closing or transport.is_closing():
             return False
         if transport.get_write_buffer_size() + len(data) > self._limits.write_bytes_max:
             self.abort()
@@ -88,6 +97,9 @@ class TcpFlow(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after what is written has gone out; a peer that does not read is cut off."""
+        if self._is_closing:
+            return  # Closed twice, asyncio's TLS transport cannot be asked or aborted any more.
+        self._is_closing = True
         if self._transport is not None:
             self._transport.close()
             if self._stall_timer is None and self._transport.get_write_buffer_size():
@@ -95,11 +107,12 @@ class TcpFlow(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+        self._is_closing = True
         if self._transport is not None:
             self._transport.abort()
 
     def __str__(self) -> str:
-        return f"tcp:{shown_address(self.address)}"
+        return f"{self.transport}:{shown_address(self.address)}"
 
     # ---- asyncio's side --------------------------------------------------------------------
 
@@ -117,6 +130,11 @@ class TcpFlow(asyncio.Protocol):
         self.port = peer[1]
         self.is_loopback = self.host.startswith(b"127.") or self.host == b"::1"
         self._framer = StreamFramer(bare_lf=self.is_loopback)
+        if self.transport == "tls":
+            self.identities = identities_of_peer(transport.get_extra_info("peercert"))
+            if self._domain and not is_among(self.identities, self._domain):
+                transport.abort()
+                return
         self.via_line = self._make_via_line(self)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         self._transport = transport
@@ -154,6 +172,7 @@ class TcpFlow(asyncio.Protocol):
         """Answer what will never be whole; asyncio then closes the connection."""
         if self._framer.has_partial:
             self._half_message()
+        self._is_closing = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False

@@ -15,6 +15,7 @@ from sipgram.db.statements import known_statements
 from sipgram.db.writer import Writer
 from sipgram.errors import Error, SettingsError
 from sipgram.identity import Entropy, NodeId, SystemEntropy
+from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
 from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
@@ -73,6 +74,7 @@ class Server:
     gate: Gate | None
     engine: AsyncEngine
     writer: Writer
+    certificates: Certificates | None = None
     listeners: tuple[Address, ...] = ()
 
     async def close(self) -> None:
@@ -108,7 +110,16 @@ async def build(
     dispatcher = Dispatcher(
         locations=locations, gate=gate, brancher=brancher, routes=routes, clock=loop.time
     )
-    endpoint = Endpoint(dispatcher, timers=timers, limits=settings.transport, loop=loop)
+    certificates = _certificates(settings)
+    endpoint = Endpoint(
+        dispatcher,
+        timers=timers,
+        limits=settings.transport,
+        loop=loop,
+        tls=certificates,
+        handshake_s=settings.tls.handshake_s,
+        handshakes_max=settings.tls.handshakes_max,
+    )
     rows = BindingRows(kept.engine, kept.writer, wall=time.time)
     registrar = routes[b"REGISTER"] = Registrar(
         locations,
@@ -121,7 +132,15 @@ async def build(
     proxy = Proxy(endpoint.table, brancher, times=times, user=locations)
     dispatcher.attach(endpoint.table, proxy, rearm=endpoint.after_batch)
     server = Server(
-        settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer
+        settings,
+        endpoint,
+        dispatcher,
+        locations,
+        kept.accounts,
+        gate,
+        kept.engine,
+        kept.writer,
+        certificates,
     )
     for text in settings.server.listen:
         try:
@@ -161,6 +180,21 @@ async def _open_database(settings: Settings, entropy: Entropy) -> _Kept:
         await engine.dispose()
         raise
     return _Kept(engine, writer, accounts, secret)
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    """Load what TLS listeners show; none is made when there is no such listener."""
+    addresses = [Address.parse(text) for text in settings.server.listen]
+    hosts = [address.host for address in addresses if address.transport == "tls"]
+    if not hosts:
+        return None
+    return Certificates(
+        settings.tls,
+        folder=Path(settings.server.data) / "tls",
+        domains=settings.server.domains,
+        hosts=hosts,
+        wall=time.time,
+    )
 
 
 def _gate(settings: Settings, kept: _Kept, locations: Locations, entropy: Entropy) -> Gate | None:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from sipgram.errors import SettingsError, Unavailable
 from sipgram.http.app import HttpServer
 from sipgram.http.app import build as build_http
+from sipgram.net.certificates import Certificates
 from sipgram.server import demo
 from sipgram.server.app import Server, build
 from sipgram.server.configuration import http_address
@@ -28,6 +29,7 @@ SWEEP_AORS = 500
 """AoRs looked through for expired bindings in one turn; well under 5 ms."""
 ACCOUNTS_EVERY_S = 0.5
 DRAIN_LOOK_S = 0.02
+RENEW_EVERY_S = 86_400.0
 GC_THRESHOLD = 200_000
 """Generation 0 rarely fills: nothing on the hot path makes reference cycles."""
 
@@ -59,6 +61,9 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
             tasks.start(_follow_accounts(server))
         if with_demo:
             tasks.start(demo.echo(settings, server.listeners))
+        if server.certificates is not None:
+            loop.add_signal_handler(signal.SIGHUP, _reload, server.certificates)
+            tasks.start(_renew(server.certificates))
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 1000)
@@ -91,6 +96,23 @@ async def _drain(server: Server, drain_s: float) -> None:
         await asyncio.sleep(DRAIN_LOOK_S)
     server.dispatcher.refuse_open()
     log.info("drained", open=server.endpoint.table.open_count)
+
+
+def _reload(certificates: Certificates) -> None:
+    """Take new certificates for new connections; broken files leave the old ones in use."""
+    try:
+        certificates.reload()
+    except SettingsError as error:
+        log.error("certificates not reloaded", reason=str(error))
+    else:
+        log.info("certificates reloaded", files=[shown.file for shown in certificates.shown])
+
+
+async def _renew(certificates: Certificates) -> None:
+    """Look daily, so that a server that runs for years renews what it made for itself."""
+    while True:
+        await asyncio.sleep(RENEW_EVERY_S)
+        _reload(certificates)
 
 
 async def _probe_lag(loop: asyncio.AbstractEventLoop, lag: Histogram) -> None:

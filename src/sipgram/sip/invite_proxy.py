@@ -10,12 +10,13 @@ from math import ceil
 from typing import Final, Protocol
 
 from sipgram.errors import ParseError
+from sipgram.sip.best_response import Failures, relayed
 from sipgram.sip.branch import Brancher
 from sipgram.sip.loops import BREADTH, LoopGuard, shares
 from sipgram.sip.message.address import Address, parse_list
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
-from sipgram.sip.proxy import PREFERRED, OutcomeUser, Target
+from sipgram.sip.proxy import OutcomeUser, Target
 from sipgram.sip.sink import Cause, ClientSide, Flow
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.client_invite import ClientInviteTransaction
@@ -26,14 +27,10 @@ TIMER_C_STEP_S: Final = 30.0
 """Timer C is looked at this often, so that an answered call is not held in its queue to the end."""
 FOLLOWED: Final = (300, 301, 302)
 """Redirections to other addresses of the one who is called (§21.3)."""
-LATER: Final = frozenset((404, 408, 410, 430, 480, 481))
-"""Failures that tell the caller less than those of a person or a phone that was reached."""
+TIMER_C_GRAIN_S: Final = 5.0
+"""Timer C may fire this much late: it only has to be more than three minutes."""
 ELSEWHERE: Final = b'SIP;cause=200;text="Call completed elsewhere"'
 """Keeps a phone from showing a missed call (RFC 3326 §2)."""
-_REASONS: Final = {487: "Request Terminated"}
-
-Rank = tuple[int, int]
-"""How good a failure is for the caller, least first: its class, and the order within."""
 
 
 class Routing(Protocol):
@@ -130,8 +127,7 @@ class InviteFork:
     """One INVITE on its way; the user of its server transaction."""
 
     __slots__ = (
-        "_best",
-        "_challenges",
+        "_failures",
         "_groups",
         "_is_cancelled",
         "_is_decided",
@@ -139,7 +135,6 @@ class InviteFork:
         "_onward",
         "_open",
         "_proxy",
-        "_rank",
         "_request",
         "_server",
         "_tried",
@@ -164,9 +159,7 @@ class InviteFork:
         self._tried: set[bytes] = set()  # §16.5: a URI is not tried more than once.
         self._is_decided = False  # A 2xx or 6xx came: no new branches.
         self._is_cancelled = False  # The caller took it back.
-        self._rank: Rank = (9, 0)
-        self._best: bytes | int = 480  # A response as it goes up, or the status of our own.
-        self._challenges: list[bytes] = []  # Of each 401 and 407, in the order of their coming.
+        self._failures = Failures()
         server.user = self
 
     def start(self, groups: Sequence[Sequence[Target]], now: float) -> None:
@@ -210,9 +203,10 @@ class InviteFork:
         if self._follow(branch, response, now):
             return
         if branch.is_given_up and status == 487:
-            self._consider_own(408)
+            self._failures.take_own(408)
         else:
-            self._consider(status, response)
+            data = self._relayed(response)
+            self._failures.take(response, data, is_cancelled=self._is_cancelled)
         if status >= 600:
             self._decide(now)
         self._settle(now)
@@ -228,7 +222,7 @@ class InviteFork:
             return
         # §16.9 would have it a 503, thus 500 further up (D11); a phone whose connection is gone
         # is away (D28), which is what the caller wants to know.
-        self._consider_own(480 if cause == "transport-error" else 408)
+        self._failures.take_own(480 if cause == "transport-error" else 408)
         self._settle(now)
 
     def fire(self, now: float) -> None:
@@ -311,63 +305,23 @@ class InviteFork:
         for branch in list(self._open.values()):
             branch.cancel(now, reason=reason)
 
-    # ---- answering -------------------------------------------------------------------------
-
-    def _consider(self, status: int, response: Message) -> None:
-        """Keep the best of the failures (§16.7 step 6)."""
-        if status in (401, 407):
-            names = (b"WWW-Authenticate", b"Proxy-Authenticate")
-            lines = [n + b": " + v + b"\r\n" for n in names for v in response.values(n.lower())]
-            self._challenges.append(b"".join(lines))
-        rank = self._ranked(status)
-        if rank < self._rank:
-            self._rank = rank
-            self._best = self._relayed(response)
-
-    def _consider_own(self, status: int) -> None:
-        rank = self._ranked(status)
-        if rank < self._rank:
-            self._rank = rank
-            self._best = status
-
-    def _ranked(self, status: int) -> Rank:
-        if status >= 600:
-            return 0, 0
-        if status in PREFERRED or (status == 487 and self._is_cancelled):
-            return 4, 0
-        if status == 487:
-            return 4, 3
-        return status // 100, 2 if status in LATER else 1
+    def _relayed(self, response: Message) -> bytes:
+        return relayed(response, is_stream=self._server.flow.is_reliable)
 
     def _answer(self, now: float) -> None:
-        best = self._best
+        flow, request = self._server.flow, self._request
+        best = self._failures.best
         if isinstance(best, int):
             status = 487 if self._is_cancelled else best
-            source = self._server.flow
             best = build(
-                self._request,
+                request,
                 status,
-                to_tag=self._proxy.brancher.tag(self._request),
-                host=source.host,
-                port=source.port,
-                reason=_REASONS.get(status, ""),
+                to_tag=self._proxy.brancher.tag(request),
+                host=flow.host,
+                port=flow.port,
+                reason="Request Terminated" if status == 487 else "",
             )
-        elif best[8:11] in (b"401", b"407") and len(self._challenges) > 1:
-            # Step 7. The best of them is the first, so that its own challenge is the first too.
-            others = b"".join(self._challenges[1:])
-            best = best.replace(b"\r\n\r\n", b"\r\n" + others + b"\r\n", 1)
         self._server.respond(int(best[8:11]), best, now)
-
-    def _relayed(self, response: Message) -> bytes:
-        """Return the response as it goes up; a stream needs Content-Length (§18.3)."""
-        data = response.relayed()
-        if response.status == 503:
-            # D11, §16.7 step 6: a 503 would tell the caller to leave this whole server alone.
-            data = b"SIP/2.0 500 Server Internal Error\r\n" + data.partition(b"\r\n")[2]
-        if response.content_length >= 0 or not self._server.flow.is_reliable:
-            return data
-        line = b"\r\nContent-Length: %d\r\n\r\n" % len(response.body)
-        return data.replace(b"\r\n\r\n", line, 1)
 
 
 class _Branch:
@@ -447,5 +401,6 @@ class _Branch:
             self.give_up(now)
 
     def _sleep(self, now: float) -> None:
-        left = ceil(self._ends - now - 1e-6)
-        self._proxy.invites.wake(self, min(float(left), TIMER_C_STEP_S), now)
+        # Whole steps, so that the lengths of timers stay few: it may fire one of them late.
+        left = ceil((self._ends - now) / TIMER_C_GRAIN_S - 1e-6) * TIMER_C_GRAIN_S
+        self._proxy.invites.wake(self, min(left, TIMER_C_STEP_S), now)

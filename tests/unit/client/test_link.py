@@ -23,7 +23,11 @@ async def line(peer: Peer) -> AsyncIterator[Line]:
 
 def line_to(server: str) -> Line:
     return Line(
-        Address.parse(server), answer=lambda request, flow: None, settings=SETTINGS, trace=None
+        Address.parse(server),
+        domain="example.com",
+        answer=lambda request, flow: None,
+        settings=SETTINGS,
+        trace=None,
     )
 
 

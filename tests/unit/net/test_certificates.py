@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sipgram.errors import SettingsError
-from sipgram.net.certificates import Certificates, TlsSettings
+from sipgram.net.certificates import Certificates
 from sipgram.net.self_signed import LIFETIME_DAYS, MADE_BY, RENEW_DAYS, SelfSigned
 from sipgram.net.sip_identity import sip_identities
 from sipgram.net.tls import client_context
+from sipgram.settings import TlsSettings
 
 from .authority import Authority
 

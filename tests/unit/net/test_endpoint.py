@@ -43,7 +43,6 @@ def test_an_address_is_read_and_written(
     [
         "",
         "127.0.0.1:5060",
-        "tls:127.0.0.1:5061",
         "UDP:127.0.0.1:5060",
         "udp:",
         "udp::5060",

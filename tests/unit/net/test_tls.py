@@ -13,9 +13,10 @@ import pytest
 
 from sipgram.errors import SettingsError
 from sipgram.net import tls
-from sipgram.net.certificates import Certificates, TlsSettings
+from sipgram.net.certificates import Certificates
 from sipgram.net.sip_identity import is_among
 from sipgram.net.tls import TlsListener, client_context
+from sipgram.settings import TlsSettings
 
 from .authority import Authority
 from .tls_peers import listening

@@ -1,7 +1,7 @@
 """Real PDUs of other people's products, with what they mean (tests/data/sms/vectors.jsonl)."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
