@@ -111,15 +111,7 @@ async def build(
         locations=locations, gate=gate, brancher=brancher, routes=routes, clock=loop.time
     )
     certificates = _certificates(settings)
-    endpoint = Endpoint(
-        dispatcher,
-        timers=timers,
-        limits=settings.transport,
-        loop=loop,
-        tls=certificates,
-        handshake_s=settings.tls.handshake_s,
-        handshakes_max=settings.tls.handshakes_max,
-    )
+    endpoint = _endpoint(settings, dispatcher, certificates, timers)
     rows = BindingRows(kept.engine, kept.writer, wall=time.time)
     registrar = routes[b"REGISTER"] = Registrar(
         locations,
@@ -180,6 +172,22 @@ async def _open_database(settings: Settings, entropy: Entropy) -> _Kept:
         await engine.dispose()
         raise
     return _Kept(engine, writer, accounts, secret)
+
+
+def _endpoint(
+    settings: Settings,
+    dispatcher: Dispatcher,
+    certificates: Certificates | None,
+    timers: Timers | None,
+) -> Endpoint:
+    return Endpoint(
+        dispatcher,
+        timers=timers,
+        limits=settings.transport,
+        tls=certificates,
+        handshake_s=settings.tls.handshake_s,
+        handshakes_max=settings.tls.handshakes_max,
+    )
 
 
 def _certificates(settings: Settings) -> Certificates | None:
