@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from sipgram.sms.address import Address
-from sipgram.sms.coding import Alphabet
+from sipgram.sms.coding import Alphabet, DataCoding
 from sipgram.sms.rp import RpAck, RpData, RpError, RpMessage, RpSmma
 from sipgram.sms.timestamp import Timestamp
 from sipgram.sms.tpdu.command import Command
@@ -132,18 +132,16 @@ def compared(message: RpMessage, said: Said) -> dict[str, tuple[list[str], list[
         for name, values in ours.items()
         if name not in ignored and values != said.get(name, [])
     }
-    complaints = (
-        {name: ([], said[name]) for name in COMPLAINTS if name in said} if not ignored else {}
-    )
-    return differences | complaints
+    if ignored:
+        return differences
+    return differences | {name: ([], said[name]) for name in COMPLAINTS if name in said}
 
 
 def _unread(tpdu: Tpdu) -> set[str]:
     """Return what Wireshark 4.0 loses.
 
-    It takes one octet too many for an enhanced validity that is relative, though every form is
-    of seven ("the remaining octets are set to zero", TS 23.040 §9.2.3.12.3), and then reads
-    nothing that follows.
+    It goes on too early behind an enhanced validity that is relative, though each enhanced form
+    has seven octets (TS 23.040 §9.2.3.12.3), and reads nothing that follows right.
     """
     validity = tpdu.validity if isinstance(tpdu, Submit) else None
     is_relative = (
@@ -184,7 +182,7 @@ def _of_tpdu(tpdu: Tpdu) -> Said:
                 "gsm_sms.tp-dcs": [str(tpdu.coding.octet)],
                 **_of_address("gsm_sms.tp-oa", tpdu.originator),
                 **_of_times(tpdu.timestamp),
-                **_of_user_data(tpdu.user_data),
+                **_of_user_data(tpdu.user_data, tpdu.coding),
             }
         case StatusReport():
             return fields | {
@@ -223,7 +221,7 @@ def _of_submit(submit: Submit) -> Said:
         "gsm_sms.tp-pid": [str(submit.protocol)],
         "gsm_sms.tp-dcs": [str(submit.coding.octet)],
         **_of_address("gsm_sms.tp-da", submit.destination),
-        **_of_user_data(submit.user_data),
+        **_of_user_data(submit.user_data, submit.coding),
     }
     match submit.validity:
         case RelativeValidity(octet=octet):
@@ -268,21 +266,23 @@ def _of_parameters(parameters: Parameters) -> Said:
         fields["gsm_sms.tp-pid"] = [str(parameters.protocol)]
     if parameters.coding is not None:
         fields["gsm_sms.tp-dcs"] = [str(parameters.coding.octet)]
-    if parameters.user_data is not None:
-        fields |= _of_user_data(parameters.user_data)
+    if parameters.user_data is not None and parameters.coding is not None:
+        fields |= _of_user_data(parameters.user_data, parameters.coding)
     return fields
 
 
-def _of_user_data(user_data: UserData) -> Said:
+def _of_user_data(user_data: UserData, coding: DataCoding) -> Said:
     fields = {
         "gsm_sms.tp-udhi": [_flag(user_data.header is not None)],
         "gsm_sms.tp.user_data_length": [str(user_data.length)],
     }
-    # Wireshark 4.0 reads every text by the default tables.
-    has_default_tables = not any(user_data.languages)
+    # Wireshark 4.0 reads every text by the default tables, and none in a reserved coding, which
+    # "the receiving entity shall assume to be the GSM 7 bit default alphabet" (TS 23.038 §4).
+    is_reserved = coding.octet & 0xC0 == 0x80 or (coding.octet < 0x80 and coding.octet & 12 == 12)
+    is_read = not is_reserved and not any(user_data.languages)
     if user_data.alphabet is Alphabet.OCTETS and user_data.body:
         fields["gsm_sms.sms_body"] = [user_data.body.hex()]
-    elif user_data.text and has_default_tables:
+    elif user_data.text and is_read:
         fields["gsm_sms.sms_text"] = [user_data.text]
     if user_data.header is None:
         return fields

@@ -134,17 +134,19 @@ async def build(
         kept.writer,
         certificates,
     )
-    for text in settings.server.listen:
+    await _listen(server)
+    own_addresses.update(endpoint.own_addresses())
+    await _restore(registrar, rows, endpoint, loop.time())
+    return server
+
+
+async def _listen(server: Server) -> None:
+    for text in server.settings.server.listen:
         try:
-            server.listeners += (await endpoint.listen(Address.parse(text)),)
+            server.listeners += (await server.endpoint.listen(Address.parse(text)),)
         except OSError as error:
             await server.close()
             raise SettingsError(f"cannot listen on {text}: {error.strerror or error}") from error
-    own_addresses.update(endpoint.own_addresses())
-    restored = await _restore(registrar, rows, endpoint, loop.time())
-    if restored:
-        log.info("bindings restored", count=restored)
-    return server
 
 
 class _Kept(NamedTuple):
@@ -226,7 +228,7 @@ def _gate(settings: Settings, kept: _Kept, locations: Locations, entropy: Entrop
     )
 
 
-async def _restore(registrar: Registrar, rows: BindingRows, endpoint: Endpoint, now: float) -> int:
+async def _restore(registrar: Registrar, rows: BindingRows, endpoint: Endpoint, now: float) -> None:
     """Take back the bindings of UDP phones; connections ended with the process that had them."""
     restored = 0
     async for kept in rows.load():
@@ -242,4 +244,5 @@ async def _restore(registrar: Registrar, rows: BindingRows, endpoint: Endpoint, 
             log.info("binding not restored", aor=kept.aor, reason=str(error))
         else:
             restored += 1
-    return restored
+    if restored:
+        log.info("bindings restored", count=restored)

@@ -32,6 +32,7 @@ _PLAIN_CHARACTERS: Final = gsm.decode(bytes(range(0x1B)) + bytes(range(0x1C, 0x8
 _SHIFTED_CHARACTERS: Final = "^{}\\[~]|€"
 _YEAR_2000_UTC_S: Final = 946_684_800 + 86_400
 _YEAR_2080_UTC_S: Final = 3_471_292_800
+_DIGITS_MIN: Final = 3
 _SHORT_OCTETS_MAX: Final = 100
 "Of user data in a report, which has less room."
 _CODINGS: Final = {
@@ -89,8 +90,8 @@ def random_tpdu(source: Random, direction: Direction) -> Tpdu:
 
 
 def random_number(source: Random) -> Address:
-    """Return a number of one to twenty digits."""
-    count = source.randint(1, SEMI_OCTETS_MAX)
+    """Return a number of three to twenty digits: no E.164 number is shorter."""
+    count = source.randint(_DIGITS_MIN, SEMI_OCTETS_MAX)
     kinds = [kind for kind in TypeOfNumber if kind is not TypeOfNumber.ALPHANUMERIC]
     digits = "".join(source.choices("0123456789", k=count))
     return Address(digits, source.choice(kinds), source.choice((0, 1, 3, 8, 9)))

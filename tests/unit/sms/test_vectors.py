@@ -10,6 +10,7 @@ import pytest
 from sipgram.sms import gsm, rp
 from sipgram.sms.address import Address
 from sipgram.sms.cause import FailureCause, RpCause, SmsFault
+from sipgram.sms.coding import DataCoding
 from sipgram.sms.header import Element, Header
 from sipgram.sms.octets import Octets
 from sipgram.sms.rp import Direction, RpAck, RpData, RpError, RpMessage
@@ -304,8 +305,7 @@ def test_packed_septets(vector: Wanted) -> None:
 @of_kind("tp-ud-udhi")
 def test_user_data_with_header(vector: Wanted) -> None:
     octets = Octets(bytes((vector["expect"]["udl"],)) + octets_of(vector))
-    coding = Submit.__dataclass_fields__["coding"].default
-    user_data = UserData.read(octets, coding, has_header=True)
+    user_data = UserData.read(octets, DataCoding.of(0), has_header=True)
 
     concatenation = user_data_fields(user_data)["udh"]["concat"]
     assert user_data.text == vector["expect"]["text"]
