@@ -5,24 +5,27 @@ Nothing is sent: this is for who looks at a trace, or wonders what a text costs.
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import fields, is_dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from sipgram.errors import Error
+from sipgram.errors import Error, UsageError
 from sipgram.sms.address import Address
-from sipgram.sms.cause import SmsFault
 from sipgram.sms.coding import DataCoding
 from sipgram.sms.concatenation import Split, encodings, split
 from sipgram.sms.explain import meaning
 from sipgram.sms.explain.table import Explanation, Row, explain_rp, explain_tpdu
 from sipgram.sms.gsm import Language
-from sipgram.sms.rp import Direction, RpData
+from sipgram.sms.octets import Octets
+from sipgram.sms.rp import Direction, RpData, RpMessage
 from sipgram.sms.timestamp import Timestamp
 from sipgram.sms.tpdu.deliver import Deliver
+from sipgram.sms.tpdu.parameters import Parameters
+from sipgram.sms.tpdu.parser import Tpdu
 from sipgram.sms.tpdu.submit import Submit
 from sipgram.sms.transliteration import plain
 from sipgram.sms.user_data import UserData
@@ -91,8 +94,9 @@ def encode(
         bool, typer.Option("--status-report", help="Ask for a status report.")
     ] = False,
     sent_at: Annotated[
-        float, typer.Option("--sent-at", metavar="S", help="With mt: TP-SCTS in seconds UTC.")
-    ] = 1_735_689_600.0,
+        float | None,
+        typer.Option("--sent-at", metavar="S", help="With mt: TP-SCTS in seconds UTC, or now."),
+    ] = None,
     language: Languages = None,
     reference: Reference = 0,
     wide: Wide = False,
@@ -103,43 +107,29 @@ def encode(
     """Make the RP-DATA of a text, one for each part, and explain it."""
 
     def work() -> None:
-        made = _split(text, language, reference, wide, smart, message_class)
-        centre = Address.of(service_centre)
-        encoded = []
-        for offset, part in enumerate(made.parts):
-            mr = (message_reference + offset) % 256
-            if way is Way.MO:
-                submit = Submit(
-                    destination=Address.of(number),
-                    user_data=part,
-                    coding=made.coding,
-                    reference=mr,
-                    validity=None if validity is None else RelativeValidity.of(validity),
-                    wants_status_report=status_report,
-                )
-                message = RpData(
-                    direction=Direction.TO_NETWORK,
-                    reference=mr,
-                    user_data=bytes(submit),
-                    destination=centre,
-                )
-            else:
-                deliver = Deliver(
-                    originator=Address.of(number),
-                    timestamp=Timestamp.of(sent_at),
-                    user_data=part,
-                    coding=made.coding,
-                    has_more=offset + 1 < len(made.parts),
-                    has_status_report=status_report,
-                )
-                message = RpData(
-                    direction=Direction.TO_MS,
-                    reference=mr,
-                    user_data=bytes(deliver),
-                    originator=centre,
-                )
-            encoded.append(bytes(message))
-        _show_encoded(encoded, as_json=as_json)
+        made = _split(text, language, reference=reference, wide=wide, smart=smart, of=message_class)
+        centre, party = Address.of(service_centre), Address.of(number)
+        submit = Submit(
+            destination=party,
+            user_data=made.parts[0],
+            coding=made.coding,
+            reference=message_reference,
+            validity=None if validity is None else RelativeValidity.of(validity),
+            wants_status_report=status_report,
+        )
+        deliver = Deliver(
+            originator=party,
+            timestamp=Timestamp.of(time.time() if sent_at is None else sent_at),
+            user_data=made.parts[0],
+            coding=made.coding,
+            has_status_report=status_report,
+        )
+        messages = (
+            _submitted(submit, made.parts, centre)
+            if way is Way.MO
+            else _delivered(deliver, made.parts, centre, first_reference=message_reference)
+        )
+        _show([bytes(message) for message in messages], as_json=as_json)
 
     _run("encode", work)
 
@@ -187,7 +177,7 @@ def split_(
     """Say how many short messages a text takes, in which alphabet, and where it is cut."""
 
     def work() -> None:
-        made = _split(text, language, reference, wide, smart, message_class)
+        made = _split(text, language, reference=reference, wide=wide, smart=smart, of=message_class)
         if as_json:
             shown = {
                 "alphabet": str(made.encoding),
@@ -211,10 +201,177 @@ def split_(
     _run("split", work)
 
 
-def _run(command: str, work: Any) -> None:
+def _run(command: str, work: Callable[[], None]) -> None:
     """Run a command; what is wrong is told in one line."""
     try:
         work()
     except Error as error:
         typer.echo(f"sipgram sms {command}: {error}", err=True)
         raise typer.Exit(_BAD_USAGE) from None
+
+
+def _split(
+    text: str,
+    languages: list[str] | None,
+    *,
+    reference: int,
+    wide: bool,
+    smart: bool,
+    of: int | None,
+) -> Split:
+    """Make the parts of what the command line gives, in the message class ``of``."""
+    if text == "-":
+        text = sys.stdin.read().removesuffix("\n")
+    return split(
+        plain(text) if smart else text,
+        wanted=encodings([_language(name) for name in languages or ()]),
+        reference=reference,
+        is_wide=wide,
+        message_class=of,
+    )
+
+
+def _language(name: str) -> Language:
+    known = {language.name.lower(): language for language in Language if language}
+    if name.lower() not in known:
+        raise UsageError(f"language is none of {', '.join(known)}: {name}")
+    return known[name.lower()]
+
+
+def _octets(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise UsageError(f"octets are not hexadecimal: {text.strip()}") from None
+
+
+def _submitted(submit: Submit, parts: Sequence[UserData], centre: Address) -> Iterator[RpData]:
+    """Make what a phone sends; each part has a reference of its own."""
+    for offset, part in enumerate(parts):
+        reference = (submit.reference + offset) % 256
+        yield RpData(
+            direction=Direction.TO_NETWORK,
+            reference=reference,
+            user_data=bytes(replace(submit, user_data=part, reference=reference)),
+            destination=centre,
+        )
+
+
+def _delivered(
+    deliver: Deliver, parts: Sequence[UserData], centre: Address, *, first_reference: int
+) -> Iterator[RpData]:
+    """Make what a phone gets; more messages wait until the last one."""
+    for left, part in zip(range(len(parts) - 1, -1, -1), parts, strict=True):
+        yield RpData(
+            direction=Direction.TO_MS,
+            reference=(first_reference + len(parts) - 1 - left) % 256,
+            user_data=bytes(replace(deliver, user_data=part, has_more=left > 0)),
+            originator=centre,
+        )
+
+
+def _show(bodies: Sequence[bytes], *, as_json: bool) -> None:
+    if as_json:
+        shown = [_as_json(body, explain_rp(body)) for body in bodies]
+        typer.echo(json.dumps({"messages": shown}, ensure_ascii=False))
+        return
+    for number, body in enumerate(bodies):
+        if number:
+            typer.echo("")
+        typer.echo(body.hex())
+        typer.echo("\n".join(_lines(explain_rp(body))))
+
+
+def _explain(data: bytes, layer: Layer, way: Way) -> Explanation:
+    if layer is Layer.RP:
+        return explain_rp(data)
+    direction = Direction.TO_NETWORK if way is Way.MO else Direction.TO_MS
+    if layer is Layer.TPDU:
+        return explain_tpdu(data, direction=direction)
+    return _explain_modem(data, direction)
+
+
+def _explain_modem(data: bytes, direction: Direction) -> Explanation:
+    """Explain what a modem gives: the service centre's address in front of the TPDU."""
+    octets = Octets(data)
+    centre = Address.read_rp(octets, "SCA")
+    inner = explain_tpdu(data[octets.position :], direction=direction)
+    said = "none" if centre is None else str(centre)
+    address = Row(0, data[: octets.position], "SCA", said)
+    shifted = [replace(row, offset=row.offset + octets.position) for row in inner.rows]
+    return replace(inner, rows=(address, *shifted))
+
+
+def _lines(explanation: Explanation) -> Iterator[str]:
+    """Lay out the table; long fields go on in further lines."""
+    width = max((len(row.field) for row in explanation.rows), default=0)
+    for row in explanation.rows:
+        for start in range(0, len(row.octets), _OCTETS_SHOWN):
+            octets = row.octets[start : start + _OCTETS_SHOWN].hex(" ")
+            field, said = ("", "") if start else (row.field, row.meaning)
+            place = f"{row.offset + start:4}  {octets:{3 * _OCTETS_SHOWN - 1}}"
+            yield f"{place}  {field:{width}}  {said}".rstrip()
+    for note in explanation.forgiven:
+        yield f"note: {note}"
+    if explanation.fault is not None:
+        fault = explanation.fault
+        yield f"broken: {fault.reason} (RP-Cause {int(fault.cause)})"
+
+
+def _as_json(data: bytes, explanation: Explanation) -> dict[str, object]:
+    fault = explanation.fault
+    return {
+        "hex": data.hex(),
+        "message": _named(explanation.message),
+        "tpdu": _named(explanation.tpdu),
+        "notes": explanation.forgiven,
+        "fault": None
+        if fault is None
+        else {"reason": fault.reason, "cause": int(fault.cause), "reference": fault.reference},
+        "octets": [
+            {
+                "offset": row.offset,
+                "hex": row.octets.hex(),
+                "field": row.field,
+                "meaning": row.meaning,
+            }
+            for row in explanation.rows
+        ],
+    }
+
+
+def _named(message: RpMessage | Tpdu | None) -> dict[str, object] | None:
+    if message is None:
+        return None
+    return {"type": meaning.name_of(message)} | _fields(message)
+
+
+def _fields(value: RpMessage | Tpdu | UserData | Parameters) -> dict[str, object]:
+    """Name the fields of a message; a text stands beside the body that it is read from."""
+    shown = {
+        each.name: _plain(getattr(value, each.name))
+        for each in fields(value)
+        if each.name != "forgiven"
+    }
+    return shown | {"text": value.text} if isinstance(value, UserData) else shown
+
+
+def _plain(value: object) -> object:
+    """Turn a field's value into what JSON has."""
+    match value:
+        case bytes():
+            return value.hex()
+        case DataCoding():
+            return value.octet
+        case Address() | Timestamp():
+            return str(value)
+        case UserData() | Parameters():
+            return _fields(value)
+        case Enum():
+            return value.value
+        case tuple():
+            return [_plain(each) for each in value]
+        case _ if is_dataclass(value):
+            return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+        case _:
+            return value

@@ -1,15 +1,15 @@
 """Every transaction of one endpoint, and the way of a message to its own (RFC 3261 §17.1.3, §17.2.3).
 
-Answered requests are kept as bytes alone: ``key -> response``, in buckets that Timer J ends.
+Answered requests are kept as bytes alone (``answered.py``).
 """
 
-from collections import deque
 from collections.abc import Collection
 from typing import Final, Protocol
 
 from sipgram.sip.message.message import Message
 from sipgram.sip.sink import ClientUser, Flow
-from sipgram.sip.timers import NEVER, Sleeper, TimerQueue, Timers
+from sipgram.sip.timers import Sleeper, TimerQueue, Timers
+from sipgram.sip.transaction.answered import AnsweredRequests
 from sipgram.sip.transaction.client_request import ClientRequestTransaction
 from sipgram.sip.transaction.server_request import ServerRequestTransaction
 
@@ -17,8 +17,6 @@ ANSWERED_MAX: Final = 1_000_000
 """Responses kept for retransmissions; beyond that the oldest go before their Timer J."""
 OPEN_MAX: Final = 100_000
 """Requests being worked on at one time; beyond that the node is overloaded."""
-BUCKET_S: Final = 0.25
-"""Answered requests of this long a time are forgotten together."""
 
 
 class RequestUser(Protocol):
@@ -41,11 +39,7 @@ class TransactionTable:
         self._user = user
         self._clients: dict[bytes, ClientRequestTransaction] = {}
         self._servers: dict[bytes, ServerRequestTransaction] = {}
-        self._answered: dict[bytes, bytes] = {}
-        self._answered_max = answered_max
-        self._buckets: deque[tuple[float, list[bytes]]] = deque()
-        self._bucket: list[bytes] = []
-        self._bucket_closes = -NEVER
+        self._answered = AnsweredRequests(keep_s=timers.longest, at_most=answered_max)
         self._queue = TimerQueue()
         self.wake = self._queue.wake
 
@@ -61,7 +55,7 @@ class TransactionTable:
                 self._user.on_stray(message, flow, now)
             return
         key = message.key
-        answer = self._answered.get(key)
+        answer = self._answered.of(key)
         if answer is not None:
             flow.reply_flow(message).send(answer)
             return
@@ -73,7 +67,7 @@ class TransactionTable:
 
     def knows(self, key: bytes) -> bool:
         """Say whether a request of this key is being answered, or was within Timer J."""
-        return key in self._servers or key in self._answered
+        return key in self._servers or self._answered.of(key) is not None
 
     def open_server(self, request: Message, flow: Flow, now: float) -> ServerRequestTransaction:
         """Begin the server transaction of a request that was passed up."""
@@ -110,14 +104,12 @@ class TransactionTable:
     @property
     def next_due(self) -> float:
         """When ``advance`` has something to do."""
-        first = self._buckets[0][0] if self._buckets else NEVER
-        return min(self._queue.next_due, first)
+        return min(self._queue.next_due, self._answered.next_due)
 
     def advance(self, now: float) -> None:
         """Fire the timers up to ``now`` and forget what Timer J ends."""
         self._queue.advance(now)
-        while self._buckets and self._buckets[0][0] <= now:
-            self._forget_oldest()
+        self._answered.advance(now)
 
     # ---- sizes -----------------------------------------------------------------------------
 
@@ -145,23 +137,8 @@ class TransactionTable:
 
     def complete_server(self, key: bytes, response: bytes, is_reliable: bool, now: float) -> None:
         self._servers.pop(key, None)
-        if is_reliable:
-            return  # Timer J is zero.
-        # A whole bucket goes, since to look for the first key of a dict that lost its first keys
-        # takes longer with each of them.
-        while len(self._answered) >= self._answered_max and self._buckets:
-            self._forget_oldest()
-        if now >= self._bucket_closes or not self._buckets:
-            self._bucket = []
-            self._bucket_closes = now + BUCKET_S
-            self._buckets.append((self._bucket_closes + self.timers.longest, self._bucket))
-        self._answered[key] = response
-        self._bucket.append(key)
-
-    def _forget_oldest(self) -> None:
-        _, keys = self._buckets.popleft()
-        for key in keys:
-            self._answered.pop(key, None)
+        if not is_reliable:  # Else Timer J is zero.
+            self._answered.keep(key, response, now)
 
 
 class Wake(Protocol):

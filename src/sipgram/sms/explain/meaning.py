@@ -154,13 +154,18 @@ def _of_address(field: str, octets: bytes, tpdu: Tpdu | None) -> str:
         return _type_of_number(octets[0])
     match tpdu:
         case Submit() | Command():
-            return str(tpdu.destination)
+            return _party(tpdu.destination)
         case Deliver():
-            return str(tpdu.originator)
+            return _party(tpdu.originator)
         case StatusReport():
-            return str(tpdu.recipient)
+            return _party(tpdu.recipient)
         case _:
             return ""
+
+
+def _party(address: Address) -> str:
+    """Write a name in quotes: it may have line breaks in it."""
+    return repr(address.value) if address.is_name else str(address)
 
 
 def _of_validity(validity: Validity) -> str:
