@@ -5,7 +5,7 @@ A cut never parts an escape from its character, nor a surrogate from its other h
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from sipgram.errors import TooLarge, UsageError
 from sipgram.sms import gsm
@@ -37,6 +37,8 @@ class Encoding:
                 return _utf_16(text)
             case Alphabet.OCTETS:
                 return None
+            case _:
+                assert_never(self.alphabet)
 
     def elements(self) -> tuple[Element, ...]:
         """Return the header elements that put the tables into force."""
@@ -218,6 +220,8 @@ def _whole(body: bytes, alphabet: Alphabet, start: int, end: int) -> int:
             return end - 2 * is_high_surrogate
         case Alphabet.OCTETS:
             return end
+        case _:
+            assert_never(alphabet)
 
 
 def _goes_on(before: UserData, part: UserData) -> bool:

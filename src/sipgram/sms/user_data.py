@@ -1,7 +1,7 @@
 """TP-UDL and TP-UD: a header and septets or octets (TS 23.040 §9.2.3.16, §9.2.3.24)."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from sipgram.errors import UsageError
 from sipgram.sms import gsm
@@ -64,6 +64,8 @@ class UserData:
                 return self.body.decode("utf-16-be", "replace")
             case Alphabet.OCTETS:
                 return None
+            case _:
+                assert_never(self.alphabet)
 
     @property
     def languages(self) -> tuple[Language, Language]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, assert_never
 
 from sipgram.errors import UsageError
 from sipgram.sms.octets import Octets, octet_of
@@ -174,6 +174,8 @@ def format_of(validity: Validity | None) -> ValidityFormat:
             return ValidityFormat.ABSOLUTE
         case EnhancedValidity():
             return ValidityFormat.ENHANCED
+        case _:
+            assert_never(validity)
 
 
 def _relative_s(octet: int) -> int:

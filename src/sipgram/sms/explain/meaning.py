@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final
+from typing import Final, assert_never
 
 from sipgram.sms import protocol
 from sipgram.sms.address import Address, TypeOfNumber
@@ -144,6 +144,8 @@ def _flags(tpdu: Tpdu) -> str:
             ]
         case SubmitReport() | DeliverReport():
             words = [(tpdu.parameters.has_header, "header")]
+        case _:
+            assert_never(tpdu)
     return "".join(f", {word}" for is_set, word in words if is_set)
 
 
@@ -178,6 +180,8 @@ def _of_validity(validity: Validity) -> str:
             shot = ", single shot" if validity.is_single_shot else ""
             seconds = validity.seconds
             return ("no time" if seconds is None else f"{seconds} s") + shot
+        case _:
+            assert_never(validity)
 
 
 def _type_of_number(octet: int) -> str:
