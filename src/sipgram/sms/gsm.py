@@ -110,10 +110,8 @@ def decode(
 def pack(septets: bytes, *, fill_bits: int = 0) -> bytes:
     """Pack up to 255 septets behind ``fill_bits`` zero bits; zero bits end the last octet."""
     number = int.from_bytes(septets, "little")
-    for half, low, high in _LEVELS:
+    for half, low, high in _LEVELS[: max(len(septets) - 1, 0).bit_length()]:
         number = number & low | (number >> half) & high
-        if 2 * half >= len(septets):
-            break
     return (number << fill_bits).to_bytes((len(septets) * 7 + fill_bits + 7) // 8, "little")
 
 

@@ -12,6 +12,7 @@ from sipgram.sms.header import Concatenation, Header
 from sipgram.sms.octets import Octets
 
 OCTETS_MAX: Final = 140
+_LENGTH_MAX: Final = 0xFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +81,26 @@ class UserData:
         """Which part of how many this is; None for a whole message."""
         return None if self.header is None else self.header.concatenation
 
+    def __bytes__(self) -> bytes:
+        """Write as ``write`` does, for a SUBMIT or DELIVER."""
+        return self.write()
+
     @property
     def length(self) -> int:
         """TP-UDL: septets with GSM 7-bit, else octets, the header included."""
         return occupied(self.alphabet, self.header) + len(self.body)
 
-    def __bytes__(self) -> bytes:
+    def write(self, *, octets_max: int = OCTETS_MAX) -> bytes:
         """Write TP-UDL and TP-UD.
 
         Raises:
-            UsageError: longer than TP-UDL can say.
+            UsageError: longer than ``octets_max``, or than TP-UDL can say.
         """
         head = b"" if self.header is None else bytes(self.header)
         length = self.length
-        if length > 0xFF:
-            raise UsageError(f"user data does not fit TP-UDL: {length}")
+        size = (length * 7 + 7) // 8 if self.alphabet is Alphabet.GSM7 else length
+        if length > _LENGTH_MAX or size > octets_max:
+            raise UsageError(f"user data is over {octets_max} octets: {size}")
         if self.alphabet is not Alphabet.GSM7:
             return bytes((length,)) + head + self.body
         if not head:

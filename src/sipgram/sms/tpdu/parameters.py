@@ -45,7 +45,9 @@ class Parameters:
         """
         protocol = b"" if self.protocol is None else bytes((octet_of(self.protocol, "TP-PID"),))
         coding = b"" if self.coding is None else bytes((self.coding.octet,))
-        return protocol + coding + (b"" if self.user_data is None else bytes(self.user_data))
+        if self.user_data is None:
+            return protocol + coding
+        return protocol + coding + self.user_data.write(octets_max=_OCTETS_MAX)
 
 
 NONE: Final = Parameters()
