@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "listen": Command("sipgram.cli.listen", "listen", "Register and print what comes in."),
     "register": Command("sipgram.cli.register", "register", "Register once."),
     "options": Command("sipgram.cli.options", "options", "Ask what a target can do."),
+    "sms": Command("sipgram.cli.sms", "sms", "Make, read and count short messages."),
     "bench": Command("sipgram.cli.bench", "bench", "Measure a server."),
 }
 

@@ -52,12 +52,12 @@ def test_escape_character_itself_is_no_text() -> None:
 
 @pytest.mark.parametrize(
     ("text", "made_plain"),
-    [("“a” – b…", '"a" - b...'), ("a\u00a0b", "a b"), ("l’été", "l'été"), ("ñ€", "ñ€")],
+    [("“a” \u2013 b…", '"a" - b...'), ("a\u00a0b", "a b"), ("l\u2019été", "l'été"), ("ñ€", "ñ€")],
 )
 def test_transliteration(text: str, made_plain: str) -> None:
     assert plain(text) == made_plain
 
 
 def test_transliteration_keeps_a_text_out_of_ucs2() -> None:
-    assert gsm.encode("“a” – b…") is None
-    assert gsm.encode(plain("“a” – b…")) == b'"a" - b...'
+    assert gsm.encode("“a” \u2013 b…") is None
+    assert gsm.encode(plain("“a” \u2013 b…")) == b'"a" - b...'
