@@ -19,7 +19,9 @@ from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
 from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
+from sipgram.server.calls import build_calls
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
@@ -122,7 +124,16 @@ async def build(
     )
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
     proxy = Proxy(endpoint.table, brancher, times=times, user=locations)
-    dispatcher.attach(endpoint.table, proxy, rearm=endpoint.after_batch)
+    calls = build_calls(
+        endpoint.table.invites,
+        secret=kept.secret,
+        node=NodeId(settings.server.node),
+        locations=locations,
+        ways=Ways(endpoint, entropy=entropy),
+        clock=loop.time,
+        rearm=endpoint.after_batch,
+    )
+    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.after_batch)
     server = Server(
         settings,
         endpoint,
