@@ -99,12 +99,7 @@ async def build(
     loop = asyncio.get_running_loop()
     own_addresses: set[tuple[str, int]] = set()
     kept = await _open_database(settings, entropy)
-    locations = Locations(
-        settings.server.domains,
-        accounts=OpenAccounts() if kept.accounts is None else AccountsByAor(kept.accounts),
-        bindings_max=settings.registrar.bindings_max,
-        own_addresses=own_addresses,
-    )
+    locations = _locations(settings, kept.accounts, own_addresses)
     gate = _gate(settings, kept, locations, entropy)
     brancher = Brancher(kept.secret, node=NodeId(settings.server.node))
     messaging = Messaging(locations.find, settings=settings.messaging)
@@ -149,6 +144,17 @@ async def build(
     own_addresses.update(endpoint.own_addresses())
     await _restore(registrar, rows, endpoint, loop.time())
     return server
+
+
+def _locations(
+    settings: Settings, accounts: AccountTable | None, own_addresses: set[tuple[str, int]]
+) -> Locations:
+    return Locations(
+        settings.server.domains,
+        accounts=OpenAccounts() if accounts is None else AccountsByAor(accounts),
+        bindings_max=settings.registrar.bindings_max,
+        own_addresses=own_addresses,
+    )
 
 
 async def _listen(server: Server) -> None:
