@@ -7,7 +7,7 @@ from sipgram.identity import AccountId, NodeId
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import build_calls
 from sipgram.server.dispatch import Dispatcher, Service
-from sipgram.server.ways import NoSockets, Ways
+from sipgram.server.ways import NoSockets, Sockets, Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.store import Account
 from sipgram.services.messaging.service import Messaging
@@ -75,6 +75,7 @@ class Node:
         has_digest: bool = True,
         trust: Iterable[str] = (),
         routes: Mapping[bytes, Service] | None = None,
+        sockets: Sockets | None = None,
     ) -> None:
         self.clock = ManualClock(1_000.0)
         self.household = Household()
@@ -115,7 +116,7 @@ class Node:
             secret=SECRET,
             node=NodeId("n1"),
             locations=self.locations,
-            ways=Ways(NoSockets(), entropy=CountingEntropy()),
+            ways=Ways(sockets or NoSockets(), entropy=CountingEntropy()),
             clock=self.clock,
         )
         self.dispatcher.attach(self.table, proxy, calls)
