@@ -50,10 +50,10 @@ NO_ANSWER = 0
 NOBODY_THERE = 480
 EXPECTED = {
     # §3.1.1, valid messages: processed like any other.
-    "wsinv": 405,  # An INVITE; calls come later.
-    "intmeth": 405,
-    "esc01": 405,
-    "esc02": 405,  # "RE%47IST%45R" is not REGISTER.
+    "wsinv": 403,  # Its Route leads on to a host that is none of ours (D2).
+    "intmeth": NOBODY_THERE,  # An unknown method is passed on.
+    "esc01": 403,  # An INVITE to a domain that is none of ours.
+    "esc02": 403,  # "RE%47IST%45R" is not REGISTER, and the domain none of ours.
     "lwsdisp": NOBODY_THERE,
     "dblreq": 200,  # The REGISTER; what follows in the datagram is ignored.
     "transports": NOBODY_THERE,
@@ -67,7 +67,7 @@ EXPECTED = {
     "ltgtruri": 400,
     "lwsruri": 400,
     "trws": 400,
-    "baddate": 405,
+    "baddate": NOBODY_THERE,  # A proxy does not look at Date, which may then pass.
     "regbadct": 400,
     "baddn": 400,
     "badvers": 505,
@@ -79,11 +79,11 @@ EXPECTED = {
     "unkscm": 416,
     "novelsc": 416,
     "bext01": 420,
-    "invut": 405,
+    "invut": NOBODY_THERE,  # 415 is for the phone to say, as is 488 in sdp01.
     "regaut01": 200,  # Without digest nobody looks at the scheme.
     "mcl01": 400,
     "cparam01": 200,
-    "sdp01": 405,
+    "sdp01": NOBODY_THERE,
     "zeromf": 483,
 }
 

@@ -1,6 +1,6 @@
 """A phone that calls and is called: as much of a user agent as calls through a proxy need (RFC 3261 §12-15)."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,40 +12,10 @@ from sipgram.sip.message.request import build
 from sipgram.sip.sink import Cause, ClientSide, Flow
 from sipgram.sip.timers import Timers
 from sipgram.sip.transaction.client_invite import ClientInviteTransaction
-from sipgram.sip.transaction.invites import Invites
 from sipgram.sip.transaction.server_invite import ServerInviteTransaction
-from sipgram.sip.transaction.table import RequestUser, TransactionTable
+from sipgram.sip.transaction.table import TransactionTable
 from sipgram.testing.network import Address as NetAddress
 from sipgram.testing.network import FakeEndpoint
-
-
-class CallTable(TransactionTable):
-    """A table that asks ``Invites`` for what it does not know itself."""
-
-    def __init__(self, user: RequestUser) -> None:
-        super().__init__(_Hook(self, user), timers=Timers())
-        self.invites = Invites(self)
-
-    def transport_failed(self, flows: Collection[Flow], now: float) -> None:
-        super().transport_failed(flows, now)
-        self.invites.transport_failed(flows, now)
-
-
-class _Hook:
-    def __init__(self, table: CallTable, user: RequestUser) -> None:
-        self._table = table
-        self._user = user
-
-    def on_request(self, request: Message, flow: Flow, now: float) -> None:
-        if not (
-            request.method in (b"INVITE", b"ACK")
-            and self._table.invites.receive(request, flow, now)
-        ):
-            self._user.on_request(request, flow, now)
-
-    def on_stray(self, response: Message, flow: Flow, now: float) -> None:
-        if not self._table.invites.receive(response, flow, now):
-            self._user.on_stray(response, flow, now)
 
 
 @dataclass
@@ -221,7 +191,7 @@ class CallPhone:
         self.aor = f"sip:{user}@example.com".encode()
         self.answering = answering or Answering()
         self.is_reliable = is_reliable
-        self.table = CallTable(self)
+        self.table = TransactionTable(self, timers=Timers())
         endpoint.table = self.table
         self.rung: list[Ringing] = []
         self.requests: list[Message] = []

@@ -15,9 +15,11 @@ from sipgram.sip.proxy import Fork, ForkTimes, Proxy, Target
 from sipgram.sip.record_route import Course, RecordRoutes, Side
 from sipgram.sip.sink import Flow
 from sipgram.sip.targets import Disposition, arranged
+from sipgram.sip.timers import Timers
+from sipgram.sip.transaction.table import TransactionTable
 from sipgram.testing.network import FakeEndpoint, FakeFlow
 
-from .call_phone import CallPhone, CallTable
+from .call_phone import CallPhone
 
 SECRET = b"s" * 32
 
@@ -38,7 +40,7 @@ class CallProxy:
 
     def __init__(self, endpoint: FakeEndpoint) -> None:
         self.endpoint = endpoint
-        self.table = CallTable(self)
+        self.table = TransactionTable(self, timers=Timers())
         endpoint.table = self.table
         self.contacts: dict[str, list[Hop]] = {}
         self.outcomes: list[tuple[bytes, bytes, int]] = []

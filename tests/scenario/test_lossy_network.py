@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 from sipgram.identity import NodeId
+from sipgram.server.calls import build_calls
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.ways import NoSockets, Ways
 from sipgram.services.answers import Reply
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.registrar.location import Binding, Locations, OpenAccounts
@@ -76,7 +78,16 @@ class World:
         endpoint = self.network.attach(*SERVER)
         self.table = endpoint.table = TransactionTable(self.dispatcher, timers=Timers())
         times = ForkTimes(answer_s=ANSWER_S)
-        self.dispatcher.attach(self.table, Proxy(self.table, brancher, times=times, user=locations))
+        proxy = Proxy(self.table, brancher, times=times, user=locations)
+        calls = build_calls(
+            self.table.invites,
+            secret=b"s" * 32,
+            node=NodeId("n1"),
+            locations=locations,
+            ways=Ways(NoSockets(), entropy=self.entropy),
+            clock=self.network.clock,
+        )
+        self.dispatcher.attach(self.table, proxy, calls)
 
     def phone(
         self, user: str, *, status: int = 200, delay_s: float = 0.0, is_reliable: bool = False

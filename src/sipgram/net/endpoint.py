@@ -205,13 +205,15 @@ class Endpoint:
             raise UsageError("an endpoint without certificates was asked for TLS")
         return self._tls
 
-    def udp_flow(self, host: str, port: int) -> UdpFlow | None:
-        """Return the flow to an IP address from the first listener of its family."""
+    def udp_flow(self, host: str, port: int, *, local_port: int = 0) -> UdpFlow | None:
+        """Return the flow to an IP address from the first listener of its family.
+
+        The listener of ``local_port`` is taken before the first, where there is one.
+        """
         family = ":" in host
-        for listener in self.udp:
-            if (":" in listener.host) == family:
-                return listener.flow((host, port))
-        return None
+        listeners = [listener for listener in self.udp if (":" in listener.host) == family]
+        listeners.sort(key=lambda listener: listener.port != local_port)
+        return listeners[0].flow((host, port)) if listeners else None
 
     def own_addresses(self) -> set[tuple[str, int]]:
         """Return every host and port under which peers reach the listeners."""

@@ -9,10 +9,10 @@ from sipgram.identity import AccountId
 from sipgram.services.auth.service import Authenticator, Denied
 from sipgram.services.auth.store import Account, Accounts
 from sipgram.services.registrar.location import Locations
-from sipgram.sip.message.address import Address, parse_list
+from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import shown, split_list
 from sipgram.sip.message.message import Cut, Message
-from sipgram.sip.message.uri import Aor, SipUri
+from sipgram.sip.message.uri import Aor
 from sipgram.sip.sink import Flow
 
 PARTIES_MAX: Final = 65_536
@@ -144,17 +144,3 @@ class Gate:
         return aor.domain or self._locations.domains[0], self._accounts.account_of(
             aor.user, aor.domain
         )
-
-
-def own_routes(request: Message, locations: Locations) -> tuple[Cut, ...]:
-    """Return the Route lines that brought a request here, to be left out (§16.4).
-
-    Raises:
-        Refusal: 403 when the route leads on: nothing is relayed for strangers (D2).
-    """
-    for address in parse_list(request.values(b"route"), of="Route"):
-        uri = SipUri.parse(address.uri)
-        host = uri.host.decode("ascii")
-        if not locations.is_ours(host):
-            raise Refusal(403, f"Route Leads To Others: {shown(address.uri)}")
-    return tuple((*span, b"") for span in request.spans(b"route"))

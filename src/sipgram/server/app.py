@@ -19,7 +19,9 @@ from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
 from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
+from sipgram.server.calls import build_calls
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
@@ -97,12 +99,7 @@ async def build(
     loop = asyncio.get_running_loop()
     own_addresses: set[tuple[str, int]] = set()
     kept = await _open_database(settings, entropy)
-    locations = Locations(
-        settings.server.domains,
-        accounts=OpenAccounts() if kept.accounts is None else AccountsByAor(kept.accounts),
-        bindings_max=settings.registrar.bindings_max,
-        own_addresses=own_addresses,
-    )
+    locations = _locations(settings, kept.accounts, own_addresses)
     gate = _gate(settings, kept, locations, entropy)
     brancher = Brancher(kept.secret, node=NodeId(settings.server.node))
     messaging = Messaging(locations.find, settings=settings.messaging)
@@ -122,7 +119,16 @@ async def build(
     )
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
     proxy = Proxy(endpoint.table, brancher, times=times, user=locations)
-    dispatcher.attach(endpoint.table, proxy, rearm=endpoint.after_batch)
+    calls = build_calls(
+        endpoint.table.invites,
+        secret=kept.secret,
+        node=NodeId(settings.server.node),
+        locations=locations,
+        ways=Ways(endpoint, entropy=entropy),
+        clock=loop.time,
+        rearm=endpoint.after_batch,
+    )
+    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.after_batch)
     server = Server(
         settings,
         endpoint,
@@ -138,6 +144,17 @@ async def build(
     own_addresses.update(endpoint.own_addresses())
     await _restore(registrar, rows, endpoint, loop.time())
     return server
+
+
+def _locations(
+    settings: Settings, accounts: AccountTable | None, own_addresses: set[tuple[str, int]]
+) -> Locations:
+    return Locations(
+        settings.server.domains,
+        accounts=OpenAccounts() if accounts is None else AccountsByAor(accounts),
+        bindings_max=settings.registrar.bindings_max,
+        own_addresses=own_addresses,
+    )
 
 
 async def _listen(server: Server) -> None:

@@ -10,8 +10,9 @@ from typing import Any, Final, Protocol
 import structlog
 
 from sipgram.errors import PeerError, Refusal, Unavailable
-from sipgram.server.admission import Gate, check_for_us, check_routing, own_routes
-from sipgram.server.routes import ALLOW, CAPABILITIES, METHODS
+from sipgram.server.admission import Gate, check_for_us, check_routing
+from sipgram.server.calls import Calls
+from sipgram.server.routes import ALLOW, CAPABILITIES, FOR_SERVERS, METHODS
 from sipgram.services.answers import Answer, Commit, Forward, Reply
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
@@ -20,6 +21,7 @@ from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
 from sipgram.sip.message.uri import SipUri
 from sipgram.sip.proxy import Fork, Proxy
+from sipgram.sip.record_route import Course
 from sipgram.sip.sink import Flow
 from sipgram.sip.transaction.server_request import ServerRequestTransaction
 from sipgram.sip.transaction.table import TransactionTable
@@ -62,13 +64,19 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._table: TransactionTable
         self._proxy: Proxy
+        self._calls: Calls
         self.is_draining = False
         self.requests: dict[bytes, int] = dict.fromkeys((*METHODS, b"other"), 0)
         self.answers: dict[int, int] = {}
         self.strays = 0
 
     def attach(
-        self, table: TransactionTable, proxy: Proxy, *, rearm: Callable[[], None] = lambda: None
+        self,
+        table: TransactionTable,
+        proxy: Proxy,
+        calls: Calls,
+        *,
+        rearm: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the transactions of the endpoint that this is the user of.
 
@@ -76,6 +84,7 @@ class Dispatcher:
         """
         self._table = table
         self._proxy = proxy
+        self._calls = calls
         self._rearm = rearm
 
     # ---- the table's user ------------------------------------------------------------------
@@ -113,52 +122,104 @@ class Dispatcher:
             request, flow = server.request, server.flow
             if request is not None:
                 server.respond(self._built(away, request, flow), self._clock())
+        self._calls.refuse_open(self._brancher.tag, self._clock())
 
     # ---- deciding --------------------------------------------------------------------------
 
     def _decide(self, request: Message, method: bytes, flow: Flow, now: float) -> Answer | None:
         service = self._routes.get(method)
         if service is None or request.faults or self.is_draining or self._table.is_full:
-            return self._decide_without_service(request)
+            return self._decide_without_service(request, flow, now)
         check_routing(request)
         if method == b"OPTIONS" and self._is_server(request.uri):
             check_for_us(request)
             return CAPABILITIES
         if request.max_forwards == 0 and method != b"REGISTER":  # §16.3 step 3
             raise Refusal(483, "Too Many Hops: Max-Forwards is 0")
-        routes = own_routes(request, self._locations) if request.has(b"route") else ()
+        routes: tuple[Cut, ...] = ()
+        if request.has(b"route"):
+            course = self._calls.course(request)
+            if course.is_signed and request.to_tag:
+                return self._pass_on(request, course, flow, now)
+            routes = course.cuts
         gate = self._gate
         account_id = None if gate is None else gate.admit(request, flow, now)
         if method == b"REGISTER":
             check_for_us(request)
         answer = service.handle(request, flow, account_id, now)
         if (gate is not None or routes) and isinstance(answer, Forward):
-            answer.cuts = self._cuts(request, account_id, routes)
+            answer.cuts = self._cuts(request, routes, is_trusted=account_id is None)
         return answer
 
-    def _decide_without_service(self, request: Message) -> Reply | None:
-        """Answer what no service should see."""
+    def _decide_without_service(self, request: Message, flow: Flow, now: float) -> Answer | None:
+        """Answer what no service should see, and pass on what has none."""
         method = request.method
         if method == b"ACK":
-            return None  # Of an answer that we gave statelessly (D3).
+            self._take_ack(request, flow)
+            return None
         if request.faults:
             if not request.branch and not request.call_id:
                 return None  # Nothing of it could be matched to anything: garbage.
             shown_faults = "; ".join(request.faults[:FAULTS_SHOWN_MAX])
             raise PeerError(shown_faults, status=request.fault_status)
-        if self.is_draining or self._table.is_full:
-            return OVERLOADED
         if method == b"CANCEL":
-            return self._cancel(request)
+            return self._cancel(request, now)
+        course = self._calls.course(request)
+        is_in_dialog = course.is_signed and request.to_tag != b""
+        is_full = self._table.is_full or (method == b"INVITE" and self._calls.invites.is_full)
+        if is_full or (self.is_draining and not is_in_dialog):
+            return OVERLOADED
         check_routing(request)
-        return Reply(405, f"Method Not Allowed: {shown(method)}", (ALLOW,))
+        if not is_in_dialog and (method in FOR_SERVERS or self._is_server(request.uri)):
+            return Reply(405, f"Method Not Allowed: {shown(method)}", (ALLOW,))
+        if request.max_forwards == 0:
+            raise Refusal(483, "Too Many Hops: Max-Forwards is 0")
+        self._calls.check_loop(request)
+        if is_in_dialog:
+            return self._pass_on(request, course, flow, now)
+        return self._begin(request, course, flow, now)
+
+    def _begin(self, request: Message, course: Course, flow: Flow, now: float) -> Answer | None:
+        """Send a request that no service answers to the phones of its AoR, once it is admitted."""
+        gate = self._gate
+        account_id = None if gate is None else gate.admit(request, flow, now)
+        cuts = self._cuts(request, course.cuts, is_trusted=account_id is None)
+        try:
+            if request.method == b"INVITE":
+                self._calls.invite(request, cuts, flow, now)
+                return None
+            answer = self._routes[b"MESSAGE"].handle(request, flow, account_id, now)
+        except Refusal as error:
+            if request.to_tag and error.status in (403, 404):  # D2: it names no AoR of ours.
+                raise Refusal(481, "Dialog Did Not Begin Here") from error
+            raise
+        if isinstance(answer, Forward):
+            answer.cuts = cuts
+        return answer
+
+    def _pass_on(self, request: Message, course: Course, flow: Flow, now: float) -> Answer | None:
+        """Send a request on within its dialog, which our token admits (D2)."""
+        cuts = self._cuts(request, course.cuts, is_trusted=False)
+        return self._calls.pass_on(request, course, cuts, flow, now)
+
+    def _take_ack(self, request: Message, flow: Flow) -> None:
+        """Pass the ACK of a 2xx on (§16.11); no ACK is ever answered."""
+        if request.faults or request.to_tag in (b"", self._brancher.tag(request)):
+            return  # Of an answer that we gave statelessly (D3).
+        try:
+            course = self._calls.course(request)
+            if course.is_signed and request.max_forwards != 0:
+                cuts = self._cuts(request, course.cuts, is_trusted=False)
+                self._calls.pass_ack(request, course, cuts, flow)
+        except (PeerError, Refusal) as error:
+            log.info("ACK has no way", reason=str(error))
 
     def _cuts(
-        self, request: Message, account_id: int | None, routes: tuple[Cut, ...]
+        self, request: Message, routes: tuple[Cut, ...], *, is_trusted: bool
     ) -> tuple[Cut, ...]:
         """Return the lines to leave out: what brought it here, and what was for us alone."""
         cuts = routes
-        if self._gate is not None and account_id is not None:
+        if self._gate is not None and not is_trusted:
             if request.has(b"proxy-authorization"):
                 cuts += self._gate.credentials(request)
             # D2: the untrusted assert nothing, and whom an anonymous one prefers to be is for us
@@ -174,9 +235,9 @@ class Dispatcher:
             return False
         return self._locations.is_ours(SipUri.parse(uri).host.decode("ascii"))
 
-    def _cancel(self, request: Message) -> Reply:
-        """Answer a CANCEL; a MESSAGE is not taken back by it (D32, §9.2)."""
-        found = any(
+    def _cancel(self, request: Message, now: float) -> Reply:
+        """Answer a CANCEL; only an INVITE is taken back by it (D32, §9.2)."""
+        found = self._calls.invites.cancel(request, now) or any(
             self._table.knows(request.key.removesuffix(b"CANCEL") + method) for method in METHODS
         )
         return Reply(200 if found else 481)
@@ -189,10 +250,16 @@ class Dispatcher:
             # To where it came from, whatever its Via says: it may be at fault as well, and who
             # writes by hand wants to see what is wrong.
             flow.send(response)
-        elif reply.status in (401, 407) or request.method == b"INVITE":
-            # D3: statelessly, since libpurple sends its credentials under the same branch. An
-            # INVITE too, whose ACK would match what the table keeps and be answered for ever.
+        elif reply.status in (401, 407):
+            # D3: statelessly, since libpurple sends its credentials under the same branch.
             flow.reply_flow(request).send(response)
+        elif request.method == b"INVITE":
+            # Not in the table's memory, which would answer its ACK for ever.
+            invites = self._calls.invites
+            if invites.is_full:
+                flow.reply_flow(request).send(response)
+            else:
+                invites.answer(request, flow, reply.status, response, now)
         else:
             self._table.answer(request, flow, response, now)
 

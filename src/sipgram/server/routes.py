@@ -4,8 +4,25 @@ from typing import Final
 
 from sipgram.services.answers import Reply
 
-METHODS: Final = (b"MESSAGE", b"OPTIONS", b"REGISTER")
-"""What we answer or relay; anything else gets 405 with these."""
+METHODS: Final = (
+    b"ACK",
+    b"BYE",
+    b"CANCEL",
+    b"INFO",
+    b"INVITE",
+    b"MESSAGE",
+    b"NOTIFY",
+    b"OPTIONS",
+    b"PRACK",
+    b"REFER",
+    b"REGISTER",
+    b"SUBSCRIBE",
+    b"UPDATE",
+)
+"""What we answer, or pass on to a phone; so is a method that we do not know (§16)."""
+
+FOR_SERVERS: Final = frozenset((b"PUBLISH",))
+"""Methods that no phone serves and we do not yet: 405, also with an AoR as Request-URI."""
 
 ALLOW: Final = b"Allow: " + b", ".join(METHODS)
 

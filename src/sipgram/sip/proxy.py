@@ -167,12 +167,12 @@ class Fork:
     def _consider(self, status: int, response: Message) -> None:
         """Keep the best of the failures (§16.7 step 6): 6xx, then the lowest class.
 
-        An answer that leaves the copy deliverable later counts as 480 (D9), and 480 is better
-        than a device's final no, since trying again may help.
+        Of a MESSAGE, an answer that leaves the copy deliverable later counts as 480 (D9), and 480
+        is better than a device's final no, since trying again may help.
         """
         if status >= 600:
             rank = _GLOBAL
-        elif status not in ENDS_COPY:
+        elif status == 408 or (status not in ENDS_COPY and self._request.method == b"MESSAGE"):
             rank = _AWAY
         else:
             rank = _HELPFUL if status in PREFERRED else _FINAL

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping
 
 from sipgram.identity import AccountId, NodeId
 from sipgram.server.admission import Gate, Peers
+from sipgram.server.calls import build_calls
 from sipgram.server.dispatch import Dispatcher, Service
+from sipgram.server.ways import NoSockets, Sockets, Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.store import Account
 from sipgram.services.messaging.service import Messaging
@@ -73,6 +75,7 @@ class Node:
         has_digest: bool = True,
         trust: Iterable[str] = (),
         routes: Mapping[bytes, Service] | None = None,
+        sockets: Sockets | None = None,
     ) -> None:
         self.clock = ManualClock(1_000.0)
         self.household = Household()
@@ -108,7 +111,15 @@ class Node:
         )
         self.table = TransactionTable(self.dispatcher, timers=Timers())
         proxy = Proxy(self.table, brancher, times=ForkTimes(), user=self.locations)
-        self.dispatcher.attach(self.table, proxy)
+        calls = build_calls(
+            self.table.invites,
+            secret=SECRET,
+            node=NodeId("n1"),
+            locations=self.locations,
+            ways=Ways(sockets or NoSockets(), entropy=CountingEntropy()),
+            clock=self.clock,
+        )
+        self.dispatcher.attach(self.table, proxy, calls)
         self.flow = RecordingFlow(host=b"192.0.2.9")
 
     def _gate(self, trust: Iterable[str]) -> Gate:

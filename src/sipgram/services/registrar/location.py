@@ -5,8 +5,10 @@ from collections.abc import Collection, Iterable
 from typing import Final, Protocol
 
 from sipgram.errors import Refusal, Unavailable
+from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.uri import Aor
+from sipgram.sip.preferences import Features, features_of
 from sipgram.sip.proxy import Target
 from sipgram.sip.sink import Flow
 
@@ -81,6 +83,11 @@ class Binding:
     def key(self) -> bytes:
         """What makes it one and the same: its device, else its URI (D5)."""
         return self.instance or self.uri
+
+    @property
+    def features(self) -> Features:
+        """What the contact told of its abilities (RFC 3840); read only when a caller chooses by it."""
+        return features_of(Address.parse(self.value, of="Contact").params)
 
     def takes(self, method: bytes) -> bool:
         """Say whether the contact knows the method, as far as it told (RFC 3840; D6)."""

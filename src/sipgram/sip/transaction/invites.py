@@ -116,6 +116,15 @@ class Invites:
         """How many INVITE transactions there are, those that only wait for Timers D to M too."""
         return len(self._servers) + len(self._clients)
 
+    @property
+    def ringing_count(self) -> int:
+        """How many INVITEs that came in wait for their final response; looks at each of them."""
+        return sum(server.is_open for server in self._servers.values())
+
+    def open_servers(self) -> list[ServerInviteTransaction]:
+        """Return the INVITEs that have no final response yet."""
+        return [server for server in self._servers.values() if server.is_open]
+
     # ---- the machines' sink ----------------------------------------------------------------
 
     def start_cancel(self, cancel: bytes, branch: bytes, flow: Flow, now: float) -> None:

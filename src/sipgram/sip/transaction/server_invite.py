@@ -36,11 +36,11 @@ class ServerInviteTransaction:
         "_interval_g",
         "_last",
         "_out",
-        "_request",
         "due",
         "flow",
         "is_cancelled",
         "key",
+        "request",
         "state",
         "user",
     )
@@ -56,7 +56,8 @@ class ServerInviteTransaction:
         self.due = NEVER
         self.is_cancelled = False
         "Whether a CANCEL came, for a user that comes later than it."
-        self._request: Message | None = request
+        self.request: Message | None = request
+        "Until the final response."
         self._out = out
         self._last = b""  # The response that a retransmission of the request gets.
         self._interval_g = out.timers.t1
@@ -109,9 +110,9 @@ class ServerInviteTransaction:
     def fire(self, now: float) -> None:
         """Take the deadline of the present state."""
         if self.state is State.PROCEEDING:
-            if self._request is not None:
+            if self.request is not None:
                 flow = self.flow
-                self._last = build(self._request, 100, to_tag=b"", host=flow.host, port=flow.port)
+                self._last = build(self.request, 100, to_tag=b"", host=flow.host, port=flow.port)
                 self._send(self._last, now)
         elif self.state is State.COMPLETED:
             self._repeat(now)
@@ -151,7 +152,7 @@ class ServerInviteTransaction:
 
     def _finish(self, state: State) -> None:
         self.state = state
-        self._request = None
+        self.request = None
         self._last = b""
 
     def _terminate(self) -> None:

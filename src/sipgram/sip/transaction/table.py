@@ -11,12 +11,15 @@ from sipgram.sip.sink import ClientUser, Flow
 from sipgram.sip.timers import Sleeper, TimerQueue, Timers
 from sipgram.sip.transaction.answered import AnsweredRequests
 from sipgram.sip.transaction.client_request import ClientRequestTransaction
+from sipgram.sip.transaction.invites import Invites
 from sipgram.sip.transaction.server_request import ServerRequestTransaction
 
 ANSWERED_MAX: Final = 1_000_000
 """Responses kept for retransmissions; beyond that the oldest go before their Timer J."""
 OPEN_MAX: Final = 100_000
 """Requests being worked on at one time; beyond that the node is overloaded."""
+INVITE_METHODS: Final = frozenset((b"INVITE", b"ACK"))
+"""What ``Invites`` is asked about; all else pays for one look into this set."""
 
 
 class RequestUser(Protocol):
@@ -42,6 +45,7 @@ class TransactionTable:
         self._answered = AnsweredRequests(keep_s=timers.longest, at_most=answered_max)
         self._queue = TimerQueue()
         self.wake = self._queue.wake
+        self.invites = Invites(self)
 
     # ---- messages --------------------------------------------------------------------------
 
@@ -51,7 +55,7 @@ class TransactionTable:
             client = self._clients.get(message.branch)
             if client is not None and client.method == message.method and not message.faults:
                 client.receive(message, now)
-            else:
+            elif not self.invites.receive(message, flow, now):
                 self._user.on_stray(message, flow, now)
             return
         key = message.key
@@ -62,6 +66,8 @@ class TransactionTable:
         server = self._servers.get(key)
         if server is not None:
             server.receive(now)
+            return
+        if message.method in INVITE_METHODS and self.invites.receive(message, flow, now):
             return
         self._user.on_request(message, flow, now)
 
@@ -98,6 +104,7 @@ class TransactionTable:
         dead = set(map(id, flows))
         for client in [c for c in self._clients.values() if id(c.flow) in dead]:
             client.transport_failed(now)
+        self.invites.transport_failed(flows, now)
 
     # ---- time ------------------------------------------------------------------------------
 
@@ -120,8 +127,8 @@ class TransactionTable:
 
     @property
     def open_count(self) -> int:
-        """How many requests wait for their final response, in and out."""
-        return len(self._servers) + len(self._clients)
+        """How many requests wait for their final response, in and out; INVITEs by those that came in."""
+        return len(self._servers) + len(self._clients) + self.invites.ringing_count
 
     @property
     def answered_count(self) -> int:
