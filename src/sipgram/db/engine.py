@@ -3,6 +3,7 @@
 Never used on the synchronous path: what a MESSAGE needs is in memory (DESIGN §2).
 """
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def open_engine(url: str, *, busy_timeout_s: float = 5.0) -> AsyncEngine:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"data folder cannot be made: {folder}: {error.strerror}") from error
+    _guard(sqlite_path(url))
     engine = create_async_engine(parsed)
 
     def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
@@ -68,6 +70,15 @@ def open_engine(url: str, *, busy_timeout_s: float = 5.0) -> AsyncEngine:
 
     event.listen(engine.sync_engine, "connect", prepare)
     return engine
+
+
+def _guard(file: Path) -> None:
+    """Make the file its owner's alone, and so those that SQLite puts beside it: HA1 is in it."""
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        file.chmod(0o600)
+    except OSError as error:
+        raise SettingsError(f"database cannot be used: {file}: {error.strerror}") from error
 
 
 async def secret_of(engine: AsyncEngine, entropy: Entropy) -> bytes:

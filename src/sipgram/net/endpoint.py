@@ -26,6 +26,8 @@ from sipgram.sip.transaction.table import RequestUser, TransactionTable
 
 Transport = Literal["udp", "tcp", "tls"]
 _TRANSPORTS: Final[dict[str, Transport]] = {"udp": "udp", "tcp": "tcp", "tls": "tls"}
+LOOPBACK_OF: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""The wildcard addresses, and where this machine reaches itself through them."""
 Trace = Callable[[str, bytes, str], None]
 """Takes "<" (came in) or ">" (went out), the bytes, and the flow as text."""
 
@@ -220,7 +222,9 @@ class Endpoint:
         bound = [(listener.host, listener.port) for listener in self.udp]
         bound += [(address.host, address.port) for address in self.tcp]
         shown = [(self._advertised_for(host), port) for host, port in bound]
-        return {pair for pair in bound + shown if pair[0] not in ("", "0.0.0.0", "::")}
+        # A wildcard listener is reached over loopback too.
+        here = [(LOOPBACK_OF[host], port) for host, port in bound if host in LOOPBACK_OF]
+        return {pair for pair in bound + shown + here if pair[0] not in ("", *LOOPBACK_OF)}
 
     async def close(self) -> None:
         """Close listeners and connections; what is open is forgotten."""

@@ -50,6 +50,10 @@ class AccountsByAor:
         account = self._table.account_of(aor.user, aor.domain)
         return None if account is None else account.id
 
+    def leading(self, aor: Aor) -> Aor:
+        account = self._table.account_of(aor.user, aor.domain)
+        return aor if account is None else Aor(account.user, account.domain)
+
 
 class ContactRoutes:
     """Chooses the flow of a binding (D27)."""

@@ -91,7 +91,7 @@ async def _drain(server: Server, drain_s: float) -> None:
     """Take nothing new and let what is open end (DESIGN §4: exit 0 within 10 s)."""
     server.dispatcher.is_draining = True
     for _ in range(round(drain_s / DRAIN_LOOK_S)):
-        if not server.endpoint.table.open_count:
+        if not server.endpoint.table.unanswered_count:
             break
         await asyncio.sleep(DRAIN_LOOK_S)
     server.dispatcher.refuse_open()
@@ -131,8 +131,10 @@ async def _sweep(server: Server, loop: asyncio.AbstractEventLoop) -> None:
 async def _follow_accounts(server: Server) -> None:
     assert server.accounts is not None
     assert server.gate is not None
+    changed = False
     while True:
-        await asyncio.sleep(ACCOUNTS_EVERY_S)
+        await asyncio.sleep(0 if changed else ACCOUNTS_EVERY_S)
+        changed = False
         try:
             changed = await server.accounts.refresh()
         except (Unavailable, SettingsError) as error:

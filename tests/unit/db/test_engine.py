@@ -148,3 +148,24 @@ async def test_the_secret_is_made_once(tmp_path: Path) -> None:
     await engine.dispose()
 
     assert secrets == [b"\x01" * 32] * 2
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_the_file_is_its_owners_alone_in_whatever_folder(
+    tmp_path: Path, is_there: bool
+) -> None:
+    """HA1 is as good as a password, and the folder may have been there before."""
+    file = sqlite_path(database_url(tmp_path))
+    if is_there:
+        file.touch(mode=0o644)
+    engine = open_engine(database_url(tmp_path))
+
+    await upgrade(engine)
+
+    modes = modes_in(tmp_path)
+    await engine.dispose()
+    assert set(modes.values()) == {0o600}, modes
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.glob("sipgram.db*")}

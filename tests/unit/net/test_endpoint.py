@@ -178,7 +178,8 @@ async def test_via_of_a_wildcard_listener_names_an_address_that_peers_reach(wild
         flow = endpoint.udp_flow(target, 5060)
         assert flow is not None
         assert flow.via_line == f"Via: SIP/2.0/UDP {in_via}:{udp.port};branch=".encode()
-        assert endpoint.own_addresses() == {(shown, udp.port), (shown, tcp.port)}
+        ours = {(host, port) for host in (shown, target) for port in (udp.port, tcp.port)}
+        assert endpoint.own_addresses() == ours
 
         _, writer = await asyncio.open_connection(target, tcp.port)
         writer.write(messaged())

@@ -1,7 +1,7 @@
 """The way of a MESSAGE from its sender to the devices of its recipient (RFC 3428, DELIVERY.md)."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from sipgram.errors import Refusal
 from sipgram.services.answers import Forward
@@ -9,6 +9,9 @@ from sipgram.settings import MessagingSettings
 from sipgram.sip.message.message import Message
 from sipgram.sip.proxy import Target
 from sipgram.sip.sink import Flow
+
+DATAGRAM_BYTES_MAX: Final = 64_500
+"""A larger request cannot go over UDP: with what a proxy adds it passes 65,507 octets."""
 
 
 class Device(Target, Protocol):
@@ -51,6 +54,8 @@ class Messaging:
         if size > self._settings.body_bytes_max:
             limit = self._settings.body_bytes_max
             raise Refusal(513, f"Body Is Over {limit} Bytes: {size}")
+        if len(request.raw) > DATAGRAM_BYTES_MAX:
+            return self._large(request, now)
         bindings = self._find(request.uri).bindings
         if len(bindings) == 1:
             device = bindings[0]
@@ -62,3 +67,13 @@ class Messaging:
         if not targets:
             raise Refusal(480, "Temporarily Unavailable", (b"Retry-After: 30",))
         return Forward(others or targets)
+
+    def _large(self, request: Message, now: float) -> Forward:
+        """Choose among the devices on streams: no datagram holds this one (D26)."""
+        live = [b for b in self._find(request.uri).bindings if b.expires > now]
+        targets = [b for b in live if b.flow.is_reliable and b.takes(request.method)]
+        if live and not targets:
+            raise Refusal(513, f"Message Is Over {DATAGRAM_BYTES_MAX} Bytes: {len(request.raw)}")
+        if not targets:
+            raise Refusal(480, "Temporarily Unavailable", (b"Retry-After: 30",))
+        return Forward(targets)

@@ -112,12 +112,18 @@ class Accounts(Protocol):
     def account_id_of(self, aor: Aor) -> int | None:
         """Return the account that an AoR belongs to, None when nobody has it."""
 
+    def leading(self, aor: Aor) -> Aor:
+        """Return the first name of the account that an AoR belongs to (D4)."""
+
 
 class OpenAccounts:
     """Every user of a served domain counts as an account (``--auth none``)."""
 
     def account_id_of(self, aor: Aor) -> int | None:
         return 0 if aor.user else None
+
+    def leading(self, aor: Aor) -> Aor:
+        return aor
 
 
 class Locations:
@@ -225,6 +231,10 @@ class Locations:
                 for binding in list(entry.bindings):
                     self.detach(entry, binding)
                 self._forget(entry)
+        # A name may have gone from one account to another, whose entries both stay.
+        self._by_uri.clear()
+        for entry in self._by_aor.values():
+            entry.uris.clear()
 
     def _look_up(self, uri: bytes) -> AorEntry:
         aor = Aor.parse(uri)
@@ -233,17 +243,26 @@ class Locations:
         aor = self.canonical(aor)
         entry = self._by_aor.get(aor)
         if entry is None:
-            account_id = self._accounts.account_id_of(aor)
-            if account_id is None:
-                raise Refusal(404, f"Not Found: {shown(str(aor).encode())}")
-            entry = AorEntry(aor, account_id)
-            if len(uri) > URI_BYTES_MAX:
-                return entry
-            self._keep_idle(entry)
+            entry = self._entry_of_account(aor)
+            if entry.aor not in self._by_aor:
+                if len(uri) > URI_BYTES_MAX:
+                    return entry
+                self._keep_idle(entry)
         if len(entry.uris) < URIS_PER_AOR_MAX and len(uri) <= URI_BYTES_MAX:
             entry.uris.append(uri)
             self._by_uri[uri] = entry
         return entry
+
+    def _entry_of_account(self, aor: Aor) -> AorEntry:
+        """Find the account by any of its names: all of them lead to its devices (D4)."""
+        account_id = self._accounts.account_id_of(aor)
+        if account_id is None and aor.user.startswith("+"):
+            aor = Aor(aor.user, "")  # ``user=phone``: the number belongs to no domain.
+            account_id = self._accounts.account_id_of(aor)
+        if account_id is None:
+            raise Refusal(404, f"Not Found: {shown(str(aor).encode())}")
+        leading = self._accounts.leading(aor)
+        return self._by_aor.get(leading) or AorEntry(leading, account_id)
 
     def _keep_idle(self, entry: AorEntry) -> None:
         if len(self._idle) >= IDLE_AORS_MAX:

@@ -14,17 +14,22 @@ SHARDS: Final = 256
 """A power of two; each shard holds 2,500 answers at 20,000 requests a second."""
 BUCKET_S: Final = 0.25
 """Answers of this long a time are forgotten together."""
+BYTES_MAX: Final = 512 * 1024 * 1024
+"""Octets of keys and responses kept in all; beyond that the oldest quarter second goes."""
 _MASK: Final = SHARDS - 1
 
 
 class AnsweredRequests:
     """The responses that a repeated request gets again."""
 
-    def __init__(self, *, keep_s: float, at_most: int) -> None:
-        """``keep_s`` is Timer J; beyond ``at_most`` the oldest answers go early."""
+    def __init__(self, *, keep_s: float, at_most: int, bytes_max: int = BYTES_MAX) -> None:
+        """``keep_s`` is Timer J; beyond ``at_most`` or ``bytes_max`` the oldest answers go early."""
         self._shards: list[dict[bytes, bytes]] = [{} for _ in range(SHARDS)]
-        self._buckets: deque[tuple[float, list[bytes]]] = deque()
+        self._buckets: deque[tuple[float, list[bytes], list[int]]] = deque()
         self._bucket: list[bytes] = []
+        self._bucket_bytes = [0]  # A list of one, which the bucket's own entry shares.
+        self._bytes = 0
+        self._bytes_max = bytes_max
         self._bucket_closes = -NEVER
         self._keep_s = keep_s
         self._at_most = at_most
@@ -36,14 +41,20 @@ class AnsweredRequests:
 
     def keep(self, key: bytes, response: bytes, now: float) -> None:
         """Remember a response."""
-        while self._count >= self._at_most and self._buckets:
+        size = len(key) + len(response)
+        while self._buckets and (
+            self._count >= self._at_most or self._bytes + size > self._bytes_max
+        ):
             self._forget_oldest()
         if now >= self._bucket_closes or not self._buckets:
-            self._bucket = []
+            self._bucket, self._bucket_bytes = [], [0]
             self._bucket_closes = now + BUCKET_S
-            self._buckets.append((self._bucket_closes + self._keep_s, self._bucket))
+            due = self._bucket_closes + self._keep_s
+            self._buckets.append((due, self._bucket, self._bucket_bytes))
         self._shards[hash(key) & _MASK][key] = response
         self._bucket.append(key)
+        self._bucket_bytes[0] += size
+        self._bytes += size
         self._count += 1
 
     @property
@@ -60,7 +71,8 @@ class AnsweredRequests:
         return sum(map(len, self._shards))
 
     def _forget_oldest(self) -> None:
-        _, keys = self._buckets.popleft()
+        _, keys, size = self._buckets.popleft()
         self._count -= len(keys)
+        self._bytes -= size[0]
         for key in keys:
             self._shards[hash(key) & _MASK].pop(key, None)

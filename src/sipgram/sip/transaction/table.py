@@ -94,6 +94,9 @@ class TransactionTable:
         self, request: bytes, branch: bytes, method: bytes, flow: Flow, user: ClientUser, now: float
     ) -> ClientRequestTransaction:
         """Send a request whose top Via has ``branch``."""
+        old = self._clients.get(branch)
+        if old is not None:  # A sender on a stream used its branch again: the same to the device.
+            old.abandon()
         client = ClientRequestTransaction(request, branch, method, flow, user, self)
         self._clients[branch] = client
         client.start(now)
@@ -129,6 +132,11 @@ class TransactionTable:
     def open_count(self) -> int:
         """How many requests wait for their final response, in and out; INVITEs by those that came in."""
         return len(self._servers) + len(self._clients) + self.invites.ringing_count
+
+    @property
+    def unanswered_count(self) -> int:
+        """How many senders wait for their final response."""
+        return len(self._servers) + self.invites.ringing_count
 
     @property
     def answered_count(self) -> int:

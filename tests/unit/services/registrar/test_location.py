@@ -18,6 +18,9 @@ class FewAccounts:
     def account_id_of(self, aor: Aor) -> int | None:
         return self.ids.get(aor)
 
+    def leading(self, aor: Aor) -> Aor:
+        return next(name for name, known in self.ids.items() if known == self.ids[aor])
+
 
 def table(*, accounts: location.Accounts | None = None, bindings_max: int = 10) -> Locations:
     return Locations(
@@ -319,3 +322,27 @@ def test_own_addresses_are_known_with_their_port() -> None:
     assert locations.is_own_address("[2001:db8::1]", 5060)
     assert not locations.is_own_address("192.0.2.100", 5070)
     assert not locations.is_own_address("192.0.2.1", 5060)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [b"sip:bob@example.com", b"tel:+15550100", b"sip:+15550100@example.com;user=phone"],
+)
+def test_d4_every_name_of_an_account_leads_to_its_devices(uri: bytes) -> None:
+    locations = table(accounts=FewAccounts())
+    entry = locations.find(b"sip:bob@example.com")
+
+    assert locations.find(uri) is entry
+    assert locations.find(uri) is entry, "and is found again"
+
+
+def test_d4_a_name_that_moves_takes_nobody_with_it() -> None:
+    accounts = FewAccounts()
+    locations = table(accounts=accounts)
+    bob = locations.find(b"tel:+15550100")
+
+    accounts.ids[Aor("+15550100", "")] = 2
+    locations.forget_accounts()
+
+    assert locations.find(b"tel:+15550100") is not bob
+    assert locations.find(b"sip:bob@example.com") is bob
