@@ -256,8 +256,10 @@ async def _restore(registrar: Registrar, rows: BindingRows, endpoint: Endpoint, 
         if not kept.flow.startswith("udp:"):
             continue
         try:
-            address = Address.parse(kept.flow)
-            flow = endpoint.udp_flow(address.host, address.port)
+            text, _, ours = kept.flow.partition(" ")
+            address = Address.parse(text)
+            local_port = int(ours) if ours.isdigit() else 0
+            flow = endpoint.udp_flow(address.host, address.port, local_port=local_port)
             if flow is None:
                 continue
             registrar.restore(kept, flow, left_s=kept.expires_utc - time.time(), now=now)

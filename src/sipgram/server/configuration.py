@@ -21,6 +21,8 @@ from sipgram.net.endpoint import Address
 from sipgram.settings import Settings
 
 PREFIX = "SIPGRAM_"
+SOCKET_BUFFER_BYTES_MAX = 2**30
+"""The system takes no larger one than 2**31 - 1."""
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 
 
@@ -116,6 +118,10 @@ def _check_numbers(settings: Settings) -> None:
             if isinstance(value, int | float) and not 0 <= value < math.inf:
                 name = f"{section.name}.{field.name}"
                 raise SettingsError(f"setting {name} is not a number from 0 on: {value}")
+    buffer_bytes = settings.transport.socket_buffer_bytes
+    if buffer_bytes > SOCKET_BUFFER_BYTES_MAX:
+        name = "transport.socket_buffer_bytes"
+        raise SettingsError(f"setting {name} is over {SOCKET_BUFFER_BYTES_MAX}: {buffer_bytes}")
 
 
 def _from_file(file: Path) -> dict[str, Any]:

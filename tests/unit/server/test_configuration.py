@@ -119,6 +119,7 @@ def test_an_unknown_setting_of_the_environment_names_the_nearest(
         ("server", "node", "ñ1", "two letters or digits"),
         ("server", "node", "n-", "two letters or digits"),
         ("server", "listen", ("sctp:127.0.0.1:1",), "sctp:127.0.0.1:1"),
+        ("transport", "socket_buffer_bytes", 2**30 + 1, "socket_buffer_bytes is over"),
         ("server", "listen", (), "server.listen is empty"),
         ("server", "domains", (), "server.domains is empty"),
         ("server", "domains", ('a"b',), "no host name"),

@@ -109,6 +109,17 @@ async def test_each_listener_is_told_and_then_ready(tmp_path: Path) -> None:
         await serve.stop()
 
 
+async def test_two_servers_do_not_share_a_data_folder(tmp_path: Path) -> None:
+    """Each would restore the other's bindings, and neither know of the other's phones."""
+    async with Serve(*OPEN, *UDP, data=tmp_path) as first:
+        await first.ready()
+
+        line = await refused(*OPEN, *UDP, data=tmp_path)
+
+        assert line == f"sipgram: another sipgram serves from this data folder: {tmp_path}"
+        await first.stop()
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_a_taken_port_is_one_line_and_exit_2(tmp_path: Path, transport: str) -> None:
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM

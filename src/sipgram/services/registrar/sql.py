@@ -8,9 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sipgram.db import tables
 from sipgram.db.writer import Writer
 from sipgram.errors import Unavailable
+from sipgram.net.udp import UdpFlow
 from sipgram.services.answers import Done
 from sipgram.services.registrar.location import Binding
 from sipgram.services.registrar.store import KeptBinding
+from sipgram.sip.sink import Flow
 
 PAGE_ROWS = 500
 """Bindings read in one turn of the loop at start."""
@@ -93,13 +95,18 @@ class BindingRows:
             binding.call_id,
             binding.cseq,
             b"",
-            str(binding.flow),
+            _written(binding.flow),
             b"",
             b",".join(sorted(binding.methods)),
             round(binding.q * 1000),
             wall,
             wall + binding.expires - now,
         )
+
+
+def _written(flow: Flow) -> str:
+    """Return the flow as text, a datagram's with our own port: it leaves from there again (D27)."""
+    return f"{flow} {flow.listener.port}" if isinstance(flow, UdpFlow) else str(flow)
 
 
 class _LastOf:

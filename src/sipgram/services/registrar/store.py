@@ -18,7 +18,7 @@ class KeptBinding:
     call_id: bytes
     cseq: int
     flow: str
-    "udp:HOST:PORT or tcp:HOST:PORT."
+    "udp:HOST:PORT and our own port behind a space, or tcp:HOST:PORT."
     expires_utc: float
 
 

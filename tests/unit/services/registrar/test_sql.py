@@ -288,6 +288,7 @@ async def test_d37_a_200_is_on_disk_when_it_is_heard(tmp_path: Path) -> None:
         with sqlite3.connect(tmp_path / "sipgram.db") as reader:
             rows = reader.execute("SELECT aor, contact, flow FROM bindings").fetchall()
         reader.close()
-        assert rows == [("sip:bob@example.com", HOME, "udp:127.0.0.1:40000")]
+        ours = server.endpoint.udp[0].port
+        assert rows == [("sip:bob@example.com", HOME, f"udp:127.0.0.1:40000 {ours}")]
     finally:
         await server.close()
