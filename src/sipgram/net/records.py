@@ -204,7 +204,7 @@ class Records:
             )
         except dns.resolver.NXDOMAIN as error:
             # dnspython leaves this method of its own untyped.
-            response = error.response(absolute)  # type: ignore[no-untyped-call]
+            response = error.response(absolute)  # type: ignore[no-untyped-call]  # Of dnspython.
             return self._absent(_ttl_of_absence(response))
         except dns.resolver.NoResolverConfiguration:
             return self._failed(name, kind, "no name server is configured")
