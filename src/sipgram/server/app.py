@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +39,9 @@ from sipgram.sip.sink import Flow
 from sipgram.sip.timers import Timers
 
 log = structlog.get_logger("sipgram.server")
+
+WRITER_CLOSE_S = 1.0
+"""How long the last commits may hold up the end."""
 
 
 class AccountsByAor:
@@ -86,7 +90,10 @@ class Server:
     async def close(self) -> None:
         """Close sockets, then the database."""
         await self.endpoint.close()
-        await self.writer.__aexit__(None, None, None)
+        with suppress(TimeoutError):
+            # A writer that hangs dies with this process; what it holds was answered by no 2xx.
+            async with asyncio.timeout(WRITER_CLOSE_S):
+                await self.writer.__aexit__(None, None, None)
         await self.engine.dispose()
 
 
