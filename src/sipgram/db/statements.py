@@ -5,6 +5,7 @@ The writer's child gets only their SQL, so that it starts without SQLAlchemy.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Column, Table, bindparam, delete, update
 from sqlalchemy.dialects import sqlite
@@ -30,16 +31,58 @@ def known_statements() -> tuple[Statement, ...]:
     refreshed = (bindings.c.call_id, bindings.c.cseq, bindings.c.expires_utc)
     return (
         _upsert("binding_put", bindings, everything),
-        _compiled(
-            "binding_refresh",
-            update(bindings)
-            .values({column.name: bindparam(f"new_{column.name}") for column in refreshed})
-            .where(*(column == bindparam(f"its_{column.name}") for column in which)),
-            tuple(f"new_{column.name}" for column in refreshed)
-            + tuple(f"its_{column.name}" for column in which),
-        ),
+        _update("binding_refresh", bindings, refreshed, which),
         _delete("binding_drop", bindings, which),
         _delete("bindings_drop", bindings, (bindings.c.aor,)),
+        *_message_statements(),
+    )
+
+
+def _message_statements() -> tuple[Statement, ...]:
+    messages, copies, attempts, devices = (
+        tables.messages,
+        tables.copies,
+        tables.attempts,
+        tables.devices,
+    )
+    its_id = (messages.c.id,)
+    end = (messages.c.state, messages.c.finished_utc, messages.c.due_utc)
+    erased = (*end, messages.c.head, messages.c.body)
+    return (
+        _insert("message_put", messages),
+        _update("message_share", messages, (messages.c.is_for_all,), its_id),
+        _update("message_end", messages, end, its_id),
+        _update("message_erase", messages, erased, its_id),
+        _delete("message_drop", messages, its_id),
+        _upsert("copy_put", copies, _names(copies)),
+        _delete("copies_drop", copies, (copies.c.message_id,)),
+        _upsert("attempt_put", attempts, _names(attempts)),
+        _delete("attempts_drop", attempts, (attempts.c.message_id,)),
+        _upsert("device_put", devices, _names(devices)),
+        _delete("device_drop", devices, (devices.c.aor, devices.c.device)),
+    )
+
+
+def _names(table: Table) -> tuple[str, ...]:
+    return tuple(column.name for column in table.columns)
+
+
+def _insert(name: str, table: Table) -> Statement:
+    columns = _names(table)
+    values: dict[str, Any] = {column: bindparam(column) for column in columns}
+    return _compiled(name, sqlite.insert(table).values(values), columns)
+
+
+def _update(
+    name: str, table: Table, news: Sequence[Column[Any]], which: Sequence[Column[Any]]
+) -> Statement:
+    return _compiled(
+        name,
+        update(table)
+        .values({column.name: bindparam(f"new_{column.name}") for column in news})
+        .where(*(column == bindparam(f"its_{column.name}") for column in which)),
+        tuple(f"new_{column.name}" for column in table.columns if column in news)
+        + tuple(f"its_{column.name}" for column in which),
     )
 
 
@@ -52,7 +95,7 @@ def _upsert(name: str, table: Table, columns: tuple[str, ...]) -> Statement:
     )
 
 
-def _delete(name: str, table: Table, which: Sequence[Column[object]]) -> Statement:
+def _delete(name: str, table: Table, which: Sequence[Column[Any]]) -> Statement:
     columns = tuple(f"its_{column.name}" for column in which)
     pairs = zip(which, columns, strict=True)
     return _compiled(

@@ -5,6 +5,7 @@ a Contact need not be valid UTF-8.
 """
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -98,3 +99,73 @@ bindings = Table(
 ``flow`` is text such as ``udp:127.0.0.1:5060`` and names where the REGISTER came from;
 ``path`` holds the Path values joined by commas; absent texts are empty.
 """
+
+messages = Table(
+    "messages",
+    metadata,
+    # Rises with the time of acceptance: the order of delivery (D16), and always an append.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("aor", Text, nullable=False),
+    Column("account_id", Integer, nullable=False),
+    Column("sender", LargeBinary, nullable=False),
+    Column("call_id", LargeBinary, nullable=False),
+    Column("cseq", BigInteger, nullable=False),
+    Column("from_tag", LargeBinary, nullable=False),
+    Column("content_type", LargeBinary, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("received_utc", Float, nullable=False),
+    Column("expires_utc", Float, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("is_for_all", Boolean, nullable=False),
+    Column("finished_utc", Float),
+    # When somebody has to look at it again: at its expiry, later when its record may go.
+    Column("due_utc", Float, nullable=False),
+    Index("messages_due_utc", "due_utc"),
+)
+"""Accepted messages (D19). ``state`` is waiting, delivered, refused, expired or cancelled.
+
+``is_for_all`` says that nobody has taken it: it waits for every device of the account that has
+no ended copy, those that come later too (D7). Else it waits where a row of ``copies`` says so.
+``account_id`` is 0 under ``--auth none``; no foreign key, whose check each row would pay for.
+"""
+
+copies = Table(
+    "copies",
+    metadata,
+    Column("message_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    # The device's +sip.instance, empty for those without one (D5).
+    Column("device", LargeBinary, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("contact", LargeBinary, nullable=False),
+    Column("at_utc", Float, nullable=False),
+)
+"""What became of a message at one device: waiting, taken, refused, forgotten or cancelled."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("message_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("device", LargeBinary, primary_key=True),
+    # Counts the attempts round and round, so that a copy keeps its latest.
+    Column("place", Integer, primary_key=True),
+    Column("at_utc", Float, nullable=False),
+    Column("contact", LargeBinary, nullable=False),
+    Column("flow", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("reason", LargeBinary, nullable=False),
+)
+"""Deliveries that failed; ``status`` is 0 when there was no answer."""
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("aor", Text, primary_key=True),
+    Column("device", LargeBinary, primary_key=True),
+    Column("account_id", Integer, nullable=False),
+    Column("is_page", Boolean, nullable=False),
+    Column("seen_utc", Float, nullable=False),
+)
+"""Devices that are away (D7); those that are there are in ``bindings``."""
