@@ -55,6 +55,8 @@ def _message_statements() -> tuple[Statement, ...]:
         _update("message_erase", messages, erased, its_id),
         _delete("message_drop", messages, its_id),
         _upsert("copy_put", copies, _names(copies)),
+        # Written late, it must not undo what is there.
+        _insert("copy_wait", copies, is_lenient=True),
         _delete("copies_drop", copies, (copies.c.message_id,)),
         _upsert("attempt_put", attempts, _names(attempts)),
         _delete("attempts_drop", attempts, (attempts.c.message_id,)),
@@ -67,10 +69,11 @@ def _names(table: Table) -> tuple[str, ...]:
     return tuple(column.name for column in table.columns)
 
 
-def _insert(name: str, table: Table) -> Statement:
+def _insert(name: str, table: Table, *, is_lenient: bool = False) -> Statement:
     columns = _names(table)
     values: dict[str, Any] = {column: bindparam(column) for column in columns}
-    return _compiled(name, sqlite.insert(table).values(values), columns)
+    insert = sqlite.insert(table).values(values)
+    return _compiled(name, insert.on_conflict_do_nothing() if is_lenient else insert, columns)
 
 
 def _update(

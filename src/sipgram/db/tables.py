@@ -109,8 +109,8 @@ messages = Table(
     Column("account_id", Integer, nullable=False),
     Column("sender", LargeBinary, nullable=False),
     Column("call_id", LargeBinary, nullable=False),
-    Column("cseq", BigInteger, nullable=False),
-    Column("from_tag", LargeBinary, nullable=False),
+    # Of Call-ID, CSeq, From tag and body: by it a repetition is recognised (D23).
+    Column("digest", LargeBinary, nullable=False),
     Column("content_type", LargeBinary, nullable=False),
     Column("head", LargeBinary, nullable=False),
     Column("body", LargeBinary, nullable=False),

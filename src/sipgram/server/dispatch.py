@@ -100,7 +100,8 @@ class Dispatcher:
             answer = self._excuse(error, request)
         if isinstance(answer, Forward):
             server = self._table.open_server(request, flow, now)
-            Fork(request, server, self._proxy).start(answer.targets, flow, answer.cuts, now)
+            fork = Fork(request, server, self._proxy, answer.deposit)
+            fork.start(answer.targets, flow, answer.cuts, now)
         elif isinstance(answer, Reply):
             self._reply(answer, request, flow, now)
         elif isinstance(answer, Commit):
@@ -309,7 +310,8 @@ class Dispatcher:
                 answer = self._excuse(error, request)
             now = self._clock()
             if isinstance(answer, Forward):
-                Fork(request, server, self._proxy).start(answer.targets, flow, answer.cuts, now)
+                fork = Fork(request, server, self._proxy, answer.deposit)
+                fork.start(answer.targets, flow, answer.cuts, now)
             else:
                 server.respond(self._built(answer, request, flow), now)
             self._rearm()

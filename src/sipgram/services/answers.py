@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
+from sipgram.sip.keeping import Keeping
 from sipgram.sip.message.message import Cut
 from sipgram.sip.proxy import Target
 
@@ -26,11 +27,18 @@ class Forward:
     class, since one is made for each MESSAGE and this is the kind that is made fastest.
     """
 
-    __slots__ = ("cuts", "targets")
+    __slots__ = ("cuts", "deposit", "targets")
 
-    def __init__(self, targets: Sequence[Target], cuts: tuple[Cut, ...] = ()) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        cuts: tuple[Cut, ...] = (),
+        deposit: Keeping | None = None,
+    ) -> None:
+        """``deposit`` is what is being kept of it already, for devices that are away."""
         self.targets = targets
         self.cuts = cuts
+        self.deposit = deposit
 
 
 class Later(NamedTuple):

@@ -25,12 +25,19 @@ class Brancher:
             raise UsageError(f"node name is not two letters or digits: {node!r}")
         self._keyed = blake2b(key=secret[:32], digest_size=8)
         self._live = COOKIE + node.encode() + b"l"
+        self._stored = COOKIE + node.encode() + b"s"
 
     def live(self, request: Message, target: bytes) -> bytes:
         """Return the branch for relaying ``request`` to the contact ``target``."""
         keyed = self._keyed.copy()
         keyed.update(b"%b\n%d\n%b" % (request.key, request.cseq, target))
         return self._live + keyed.hexdigest().encode()
+
+    def stored(self, copy_id: int, target: bytes, epoch: int) -> bytes:
+        """Return the branch of a stored message to a contact: it costs no write (D14, D18)."""
+        keyed = self._keyed.copy()
+        keyed.update(b"%d\n%b\n%d" % (copy_id, target, epoch))
+        return self._stored + keyed.hexdigest().encode()
 
     def tag(self, request: Message) -> bytes:
         """Return the To tag of our own answers to ``request``: the same for each repetition.

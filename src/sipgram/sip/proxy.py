@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sipgram.sip.branch import Brancher
+from sipgram.sip.keeping import Keeper, Keeping, Verdict
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
 from sipgram.sip.sink import Cause, ClientSide, Flow
@@ -28,6 +29,8 @@ class Target(Protocol):
     name: bytes
     "Tells contacts apart that have the same URI, as phones behind two NATs may."
     flow: Flow
+    instance: bytes
+    "Its +sip.instance, empty for those without one (D5)."
     is_silent: bool
     "It left an earlier request unanswered: tried, but not waited for (D9)."
 
@@ -53,12 +56,20 @@ class Proxy:
     """What all forks share: the transactions, the branches, the times, who is told."""
 
     def __init__(
-        self, table: TransactionTable, brancher: Brancher, *, times: ForkTimes, user: OutcomeUser
+        self,
+        table: TransactionTable,
+        brancher: Brancher,
+        *,
+        times: ForkTimes,
+        user: OutcomeUser,
+        keeper: Keeper | None = None,
     ) -> None:
+        """Without ``keeper`` nothing is stored for devices that are away."""
         self.table = table
         self.brancher = brancher
         self.times = times
         self.user = user
+        self.keeper = keeper
 
 
 class Fork:
@@ -68,10 +79,32 @@ class Fork:
     to it and it to the server transaction, so that no cycle is left behind.
     """
 
-    __slots__ = ("_best", "_open", "_proxy", "_rank", "_request", "_server", "due")
+    __slots__ = (
+        "_best",
+        "_cuts",
+        "_is_concluded",
+        "_keeping",
+        "_open",
+        "_proxy",
+        "_rank",
+        "_request",
+        "_server",
+        "_took",
+        "due",
+    )
 
-    def __init__(self, request: Message, server: ServerRequestTransaction, proxy: Proxy) -> None:
+    def __init__(
+        self,
+        request: Message,
+        server: ServerRequestTransaction,
+        proxy: Proxy,
+        keeping: Keeping | None = None,
+    ) -> None:
+        """``keeping`` is what is kept of the request already, for devices that are away."""
         self.due = NEVER
+        self._keeping = keeping
+        self._is_concluded = False
+        self._took: tuple[tuple[Target, int], ...] = ()
         self._request = request
         self._server = server
         self._proxy = proxy
@@ -83,6 +116,7 @@ class Fork:
         self, targets: Sequence[Target], source: Flow, cuts: Sequence[Cut], now: float
     ) -> None:
         """Send the request, which came in on ``source``, to every target at once (§16.6)."""
+        self._cuts = cuts
         live = self._proxy.brancher.live
         request = self._request
         if len(targets) == 1:
@@ -125,13 +159,19 @@ class Fork:
         target.is_silent = False
         if status >= 300:
             self._proxy.user.on_outcome(target, self._request.method, status)
-        if status >= 300:
             self._consider(status, response)
-        elif self._rank == _NONE and not self._open:  # The usual case: one device, and it took it.
+            self._keep(target, transaction.branch, status, now)
+        elif self._rank == _NONE and not self._open and self._keeping is None:
+            # The usual case: one device, and it took it.
             self._server.respond(self._relayed(response), now)
             return
-        elif self._rank > _TAKEN:
-            self._rank, self._best = _TAKEN, self._relayed(response)
+        else:
+            if self._rank > _TAKEN:
+                self._rank, self._best = _TAKEN, self._relayed(response)
+            if self._keeping is None:
+                self._took += ((target, status),)
+            else:
+                self._keeping.on_taken(target, status, now)
         self._settle(now)
 
     def on_failure(self, transaction: ClientSide, cause: Cause, now: float) -> None:
@@ -140,11 +180,12 @@ class Fork:
         target.is_silent = True
         self._proxy.user.on_outcome(target, self._request.method, 0)
         self._note_away()
+        self._keep(target, transaction.branch, 0, now)
         self._settle(now)
 
     def fire(self, now: float) -> None:
         """The sender has waited long enough."""
-        if not self._server.is_open:
+        if self._is_concluded or not self._server.is_open:
             return
         if self._rank > _TAKEN:
             for target in self._open.values():
@@ -154,7 +195,7 @@ class Fork:
 
     def _settle(self, now: float) -> None:
         """Answer when nothing better can come; else see to it that the wait ends."""
-        if not self._server.is_open:
+        if self._is_concluded or not self._server.is_open:
             return
         if not self._open:
             self._answer(now)
@@ -194,16 +235,58 @@ class Fork:
             self._rank, self._best = _AWAY, b""
 
     def _answer(self, now: float) -> None:
-        response = self._best
-        if not response:
-            source = self._server.flow
-            response = build(
-                self._request,
-                480,
-                to_tag=self._proxy.brancher.tag(self._request),
-                host=source.host,
-                port=source.port,
-                headers=(b"Retry-After: 30",),
-            )
+        """Answer the sender, once the copies of those who have not taken it are safe (D9)."""
         self.due = NEVER
+        self._is_concluded = True
+        for branch, target in self._open.items():
+            self._keep(target, branch, 0, now)
+        keeping = self._keeping
+        if keeping is not None and keeping.conclude(self._kept, now):
+            return
+        response = self._best or self._built(Verdict(480, "", (b"Retry-After: 30",)))
         self._server.respond(response, now)
+
+    def _keep(self, target: Target, branch: bytes, status: int, now: float) -> None:
+        """Book a target that has not taken the message, or not yet; 0 is no answer."""
+        keeping = self._keeping
+        if keeping is None:
+            proxy = self._proxy
+            if proxy.keeper is None or self._is_over:
+                return
+            keeping = self._keeping = proxy.keeper.open(self._request, self._cuts, now)
+            if keeping is None:
+                return
+            for taker, its_status in self._took:
+                keeping.on_taken(taker, its_status, now)
+        if status in ENDS_COPY or status >= 600:
+            keeping.on_refused(target, status, now)
+        elif status == 482:  # It has had the message, under another branch.
+            keeping.on_taken(target, status, now)
+        else:
+            keeping.on_owed(target, branch, status, now)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the sender has its answer, so that nothing can be promised any more."""
+        return not self._server.is_open
+
+    def _kept(self, verdict: Verdict | None, now: float) -> None:
+        """All copies are safe, or cannot be made so (D11)."""
+        if verdict is not None:
+            self._server.respond(self._built(verdict), now)
+        elif self._rank == _TAKEN:
+            self._server.respond(self._best, now)
+        else:
+            self._server.respond(self._built(Verdict(202, "", ())), now)
+
+    def _built(self, verdict: Verdict) -> bytes:
+        source = self._server.flow
+        return build(
+            self._request,
+            verdict.status,
+            to_tag=self._proxy.brancher.tag(self._request),
+            host=source.host,
+            port=source.port,
+            reason=verdict.reason,
+            headers=verdict.headers,
+        )

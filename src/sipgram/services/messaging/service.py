@@ -4,14 +4,22 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from sipgram.errors import Refusal
-from sipgram.services.answers import Forward
+from sipgram.services.answers import Answer, Commit, Done, Forward, Reply
+from sipgram.services.messaging import rules
+from sipgram.services.messaging.deposits import Deposit, Deposits
+from sipgram.services.messaging.inbox import Inbox
+from sipgram.services.messaging.stored_form import digest_of
 from sipgram.settings import MessagingSettings
-from sipgram.sip.message.message import Message
+from sipgram.sip.message.message import Cut, Message
+from sipgram.sip.message.uri import Aor
 from sipgram.sip.proxy import Target
 from sipgram.sip.sink import Flow
 
 DATAGRAM_BYTES_MAX: Final = 64_500
 """A larger request cannot go over UDP: with what a proxy adds it passes 65,507 octets."""
+ACCEPTED: Final = Reply(202)
+ASSERTED: Final = (b"p-asserted-identity", b"p-preferred-identity")
+"""Who is not trusted asserts nothing (D2)."""
 
 
 class Device(Target, Protocol):
@@ -21,6 +29,7 @@ class Device(Target, Protocol):
     "Monotonic seconds."
     source: Flow
     "Where its own requests come from."
+    instance: bytes
 
     def takes(self, method: bytes) -> bool:
         """Say whether the contact knows the method."""
@@ -29,24 +38,45 @@ class Device(Target, Protocol):
 class Recipient(Protocol):
     """An AoR that lives here."""
 
+    has_inbox: bool
+    "A device of it is away, or something waits."
+
     @property
     def bindings(self) -> Sequence[Device]:
         """Its contacts."""
 
+    @property
+    def aor(self) -> Aor:
+        """Its leading name."""
+
+    @property
+    def account_id(self) -> int:
+        """Whose it is, 0 under ``--auth none``."""
+
 
 class Messaging:
-    """Relays; ``find`` raises Refusal for whom we do not have."""
+    """Relays what can be relayed and keeps the rest; ``find`` raises Refusal for whom we do not have.
 
-    def __init__(self, find: Callable[[bytes], Recipient], *, settings: MessagingSettings) -> None:
+    Without ``deposits`` nothing is kept: who is away is 480.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[bytes], Recipient],
+        *,
+        settings: MessagingSettings,
+        deposits: Deposits | None = None,
+    ) -> None:
         self._find = find
         self._settings = settings
+        self._deposits = deposits
 
-    def handle(self, request: Message, source: Flow, account_id: int | None, now: float) -> Forward:
+    def handle(self, request: Message, source: Flow, account_id: int | None, now: float) -> Answer:
         """Choose the devices for a request to an AoR.
 
         Raises:
-            Refusal: 404 and 403 for whom we do not have, 480 when every device is away,
-                513 for a body that is too large.
+            Refusal: 404 and 403 for whom we do not have, 480 when every device is away and the
+                request cannot wait, 513 for a body that is too large.
         """
         size = request.content_length
         if size < 0:  # As a datagram may leave it out.
@@ -54,26 +84,89 @@ class Messaging:
         if size > self._settings.body_bytes_max:
             limit = self._settings.body_bytes_max
             raise Refusal(513, f"Body Is Over {limit} Bytes: {size}")
+        recipient = self._find(request.uri)
+        bindings = recipient.bindings
         if len(request.raw) > DATAGRAM_BYTES_MAX:
-            return self._large(request, now)
-        bindings = self._find(request.uri).bindings
-        if len(bindings) == 1:
+            bindings = self._on_streams(request, bindings, now)
+        if not recipient.has_inbox and len(bindings) == 1:
             device = bindings[0]
             if device.expires > now and device.takes(request.method):
                 return Forward(bindings)
         targets = [b for b in bindings if b.expires > now and b.takes(request.method)]
-        # D6: not back to where it came from, unless that is the only device there is.
-        others = [b for b in targets if b.source is not source]
+        if self._deposits is not None and (recipient.has_inbox or not targets):
+            if rules.is_storable(request):
+                return self._keep(request, recipient, targets, source, account_id, now)
         if not targets:
             raise Refusal(480, "Temporarily Unavailable", (b"Retry-After: 30",))
-        return Forward(others or targets)
+        return Forward(_others(targets, source))
 
-    def _large(self, request: Message, now: float) -> Forward:
-        """Choose among the devices on streams: no datagram holds this one (D26)."""
-        live = [b for b in self._find(request.uri).bindings if b.expires > now]
-        targets = [b for b in live if b.flow.is_reliable and b.takes(request.method)]
-        if live and not targets:
+    def _keep(
+        self,
+        request: Message,
+        recipient: Recipient,
+        targets: list[Device],
+        source: Flow,
+        account_id: int | None,
+        now: float,
+    ) -> Answer:
+        """Store what cannot be delivered now, before the sender hears of it (D9, D10)."""
+        assert self._deposits is not None
+        inbox = self._deposits.ledger.inbox(str(recipient.aor), recipient.account_id)
+        recipient.has_inbox = True
+        known = inbox.recent.get(digest_of(request)) if inbox.recent else None
+        if known is not None:
+            return Commit(known[1].wait, _accepted)
+        ready = _in_order(inbox, request, targets)
+        here = {binding.instance for binding in targets}
+        if ready and len(ready) == len(targets) and here.issuperset(inbox.devices):
+            return Forward(_others(targets, source))
+        cuts = _asserted(request) if account_id is not None else ()
+        deposit = self._deposits.deposit(request, inbox, cuts, now)
+        if not ready:
+            return Commit(lambda done: _begin(deposit, done, now), _accepted)
+        deposit.begin(now, is_forked=True)
+        return Forward(_others(ready, source), deposit=deposit)
+
+    def _on_streams(
+        self, request: Message, bindings: Sequence[Device], now: float
+    ) -> Sequence[Device]:
+        """Leave only devices on streams: no datagram holds this one (D26)."""
+        live = [b for b in bindings if b.expires > now]
+        on_streams = [b for b in live if b.flow.is_reliable]
+        if live and not on_streams:
             raise Refusal(513, f"Message Is Over {DATAGRAM_BYTES_MAX} Bytes: {len(request.raw)}")
-        if not targets:
-            raise Refusal(480, "Temporarily Unavailable", (b"Retry-After: 30",))
-        return Forward(targets)
+        return on_streams
+
+
+def _others(targets: list[Device], source: Flow) -> list[Device]:
+    """D6: not back to where it came from, unless that is the only device there is."""
+    return [b for b in targets if b.source is not source] or targets
+
+
+def _in_order(inbox: Inbox, request: Message, targets: list[Device]) -> list[Device]:
+    """Return the devices for which nothing of the same sender waits (D16)."""
+    if request.from_uri not in inbox.senders:
+        return targets
+    ready = []
+    for binding in targets:
+        device = inbox.devices.get(binding.instance)
+        if device is None or not (device.is_waiting or inbox.committing):
+            ready.append(binding)
+    return ready
+
+
+def _begin(deposit: Deposit, done: Done, now: float) -> None:
+    deposit.wait(done)
+    deposit.begin(now, is_forked=False)
+
+
+def _accepted(error: Exception | None) -> Reply:
+    if error is not None:
+        raise error
+    return ACCEPTED
+
+
+def _asserted(request: Message) -> tuple[Cut, ...]:
+    return tuple(
+        (*span, b"") for name in ASSERTED if request.has(name) for span in request.spans(name)
+    )

@@ -102,6 +102,12 @@ class TransactionTable:
         client.start(now)
         return client
 
+    def abandon(self, branch: bytes) -> None:
+        """Forget a request that we sent, and its answer."""
+        client = self._clients.get(branch)
+        if client is not None:
+            client.abandon()
+
     def transport_failed(self, flows: Collection[Flow], now: float) -> None:
         """Flows are dead: fail what is waiting on them (§17.1.4), in one look at all there is."""
         dead = set(map(id, flows))

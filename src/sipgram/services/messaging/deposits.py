@@ -1,0 +1,308 @@
+"""Messages on their way to disk: nothing is promised before it is there (DELIVERY.md D9 to D11)."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from sipgram.errors import Refusal, Unavailable
+from sipgram.services.answers import Done
+from sipgram.services.messaging import rules
+from sipgram.services.messaging.inbox import Device, Inbox
+from sipgram.services.messaging.ledger import Ledger
+from sipgram.services.messaging.live import LiveBranch, LiveBranches
+from sipgram.services.messaging.store import CopyOutcome, MessageStore, StoredMessage
+from sipgram.services.messaging.stored_form import digest_of, head_of
+from sipgram.settings import MessagingSettings
+from sipgram.sip.keeping import Concluded, KeptTarget, Verdict
+from sipgram.sip.message.message import Cut, Message
+
+ID_STEP_BITS: Final = 20
+"""Ids are milliseconds since 1970 with room for so many more within one."""
+
+
+class MessageIds:
+    """Ids that rise with time, also over a restart."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._last = 0
+
+    def next(self) -> int:
+        """Return a new id, above all before it."""
+        self._last = max(self._last + 1, int(self._wall() * 1000) << ID_STEP_BITS)
+        return self._last
+
+    def seen(self, id: int) -> None:
+        """Stay above an id that another run of the program gave."""
+        self._last = max(self._last, id)
+
+
+class Drains(Protocol):
+    """Who delivers what is kept."""
+
+    def look(self, device: Device, *, was_tried: bool, now: float) -> None:
+        """Something waits for a device, which may be there."""
+
+
+class Deposits:
+    """Begins to keep messages; what is common to all of them."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: MessageStore,
+        *,
+        inbox_of: Callable[[bytes], Inbox],
+        settings: MessagingSettings,
+        live: LiveBranches,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        ids: MessageIds,
+    ) -> None:
+        """``inbox_of`` returns the inbox of a Request-URI; it raises Refusal like a look-up."""
+        self.ledger = ledger
+        self.store = store
+        self.settings = settings
+        self.live = live
+        self.clock = clock
+        self.wall = wall
+        self.ids = ids
+        self.stored = 0
+        self._inbox_of = inbox_of
+        self.drains: Drains
+
+    def open(self, request: Message, cuts: Sequence[Cut], now: float) -> "Deposit | None":
+        """Begin to keep a request that some device did not take (``sip.keeping.Keeper``)."""
+        if not rules.is_storable(request):
+            return None
+        try:
+            inbox = self._inbox_of(request.uri)
+        except Refusal:
+            return None  # Its account has gone in the meantime.
+        return self.deposit(request, inbox, cuts, now)
+
+    def deposit(
+        self, request: Message, inbox: Inbox, cuts: Sequence[Cut], now: float
+    ) -> "Deposit":
+        """Begin to keep a request; nothing is written yet."""
+        received_utc = self.wall()
+        message = StoredMessage(
+            id=self.ids.next(),
+            aor=inbox.aor,
+            account_id=inbox.account_id,
+            sender=request.from_uri,
+            call_id=request.call_id,
+            digest=digest_of(request),
+            content_type=request.value(b"content-type") or b"",
+            head=head_of(request, cuts, received_utc=received_utc),
+            body=request.body,
+            received_utc=received_utc,
+            expires_utc=rules.expires_utc(request, received_utc),
+        )
+        return Deposit(message, inbox, self)
+
+    def check_room(self, inbox: Inbox, size: int) -> None:
+        """Refuse a message that nobody has taken when there is no room for it (D22).
+
+        Raises:
+            Refusal: 480 with Retry-After.
+        """
+        limits = self.settings
+        if len(inbox.untaken) >= limits.inbox_messages_max:
+            kind, limit = "messages", limits.inbox_messages_max
+        elif inbox.bytes + size > limits.inbox_bytes_max:
+            kind, limit = "octets", limits.inbox_bytes_max
+        elif self.ledger.waiting_count >= limits.stored_messages_max:
+            raise Refusal(480, "Message Store Is Full", (b"Retry-After: 3600",))
+        else:
+            return
+        raise Refusal(480, f"Inbox Is Full: {limit} {kind}", (b"Retry-After: 3600",))
+
+
+class Deposit:
+    """One message that is kept, or about to be (``sip.keeping.Keeping``)."""
+
+    __slots__ = (
+        "_all",
+        "_error",
+        "_is_forked",
+        "_is_shared",
+        "_owed",
+        "_refused",
+        "_taken",
+        "_waiters",
+        "inbox",
+        "is_begun",
+        "is_kept",
+        "message",
+    )
+
+    def __init__(self, message: StoredMessage, inbox: Inbox, deposits: Deposits) -> None:
+        self.message = message
+        self.inbox = inbox
+        self.is_begun = False
+        self.is_kept = False
+        self._all = deposits
+        self._is_forked = False
+        self._is_shared = False
+        self._error: Exception | None = None
+        self._owed: dict[bytes, tuple[int, bytes]] = {}
+        self._refused: dict[bytes, tuple[int, bytes]] = {}
+        self._taken: dict[bytes, tuple[int, bytes]] = {}
+        self._waiters: list[Done] = []
+
+    # ---- writing ---------------------------------------------------------------------------
+
+    def begin(self, now: float, *, is_forked: bool) -> None:
+        """Write the message for every device of the account: nobody has taken it yet.
+
+        ``is_forked`` when it is relayed at the same time, and ``conclude`` will follow.
+
+        Raises:
+            Refusal: there is no room.
+            Unavailable: nothing can be written now.
+        """
+        self._all.check_room(self.inbox, self.message.size)
+        self._is_forked = is_forked
+        self._put(is_for_all=True, copies=(), now=now)
+
+    def wait(self, done: Done) -> None:
+        """Call ``done`` when the message is on disk."""
+        if self.is_kept:
+            done(None)
+        else:
+            self._waiters.append(done)
+
+    def _put(self, *, is_for_all: bool, copies: Iterable[CopyOutcome], now: float) -> None:
+        inbox, message = self.inbox, self.message
+        self._all.store.put(
+            message, is_for_all=is_for_all, copies=tuple(copies), done=self._committed
+        )
+        self.is_begun = True
+        inbox.committing += 1
+        if self._is_forked:
+            inbox.forking.add(message.id)
+        inbox.expect(message.sender)
+        inbox.remember(message.digest, self, now)
+
+    def _committed(self, error: Exception | None) -> None:
+        inbox, message, ledger = self.inbox, self.message, self._all.ledger
+        now = self._all.clock()
+        inbox.committing -= 1
+        if error is not None:
+            self._error = error
+            inbox.forking.discard(message.id)
+            inbox.release(message.sender)
+            inbox.recent.pop(message.digest, None)
+        else:
+            self.is_kept = True
+            self._all.stored += 1
+            if self._is_shared:
+                ledger.add_shared(inbox, message, map(self._device, self._owed))
+            else:
+                ledger.add(inbox, message)
+            self._catch_up()
+        waiters, self._waiters = self._waiters, []
+        for done in waiters:
+            done(error)
+        self._look(now)
+
+    def _catch_up(self) -> None:
+        """Book what became known while the message was being written."""
+        for instance, (status, contact) in self._taken.items():
+            device = self._device(instance)
+            self._all.ledger.take(device, self.message, status=status, contact=contact)
+        for instance, (status, contact) in self._refused.items():
+            device = self._device(instance)
+            self._all.ledger.refuse(device, self.message, status=status, contact=contact)
+
+    def _look(self, now: float) -> None:
+        """Have it delivered to devices that are there after all, once no fork is at it."""
+        if self._is_forked or not self.is_kept:
+            return
+        for device in list(self.inbox.devices.values()):
+            if device.waits_for(self.message.id):
+                self._all.drains.look(device, was_tried=device.instance in self._owed, now=now)
+
+    # ---- what the devices say --------------------------------------------------------------
+
+    def on_taken(self, target: KeptTarget, status: int, now: float) -> None:
+        instance = target.instance
+        self._owed.pop(instance, None)
+        self._taken[instance] = (status, target.uri)
+        if self.is_kept:
+            device = self._device(instance)
+            self._all.ledger.take(device, self.message, status=status, contact=target.uri)
+            self._over(device)
+
+    def on_refused(self, target: KeptTarget, status: int, now: float) -> None:
+        instance = target.instance
+        self._owed.pop(instance, None)
+        if instance in self._taken:
+            return
+        self._refused[instance] = (status, target.uri)
+        if self.is_kept:
+            device = self._device(instance)
+            self._all.ledger.refuse(device, self.message, status=status, contact=target.uri)
+            self._over(device)
+
+    def on_owed(self, target: KeptTarget, branch: bytes, status: int, now: float) -> None:
+        instance = target.instance
+        if instance in self._taken:
+            return
+        self._owed[instance] = (status, target.uri)
+        device = self._device(instance)
+        if status == 0:
+            live = LiveBranch(branch, target.flow, target.uri, device, self.message, now)
+            self._all.live.add(live)
+        if self.is_kept and device.waits_for(self.message.id):
+            self._all.drains.look(device, was_tried=True, now=now)
+
+    def conclude(self, done: Concluded, now: float) -> bool:
+        """Keep what is owed and tell when that is safe."""
+        if not self.is_begun:
+            if not self._owed:
+                return False
+            try:
+                self._begin_late(now)
+            except Refusal as error:
+                done(Verdict(error.status, error.reason, error.headers), now)
+                return True
+            except Unavailable as error:
+                done(_unavailable(error), now)
+                return True
+        self._is_forked = False
+        self.inbox.forking.discard(self.message.id)
+        if self._error is not None:
+            done(_unavailable(self._error), now)
+            return True
+        self.wait(lambda error: done(_unavailable(error), self._all.clock()))
+        self._look(now)
+        return True
+
+    def _begin_late(self, now: float) -> None:
+        """Write only now, when it is known who took the message."""
+        if not self._taken:
+            self.begin(now, is_forked=False)
+            return
+        self._is_shared = True
+        copies = [
+            CopyOutcome(self.message.id, instance, "waiting", status, contact)
+            for instance, (status, contact) in self._owed.items()
+        ]
+        self._put(is_for_all=False, copies=copies, now=now)
+
+    def _device(self, instance: bytes) -> Device:
+        return self.inbox.device(instance, now=self._all.clock())
+
+    def _over(self, device: Device) -> None:
+        live = self._all.live.of_copy(self.message.id, device.instance)
+        if live is not None:
+            self._all.live.over(live)
+
+
+def _unavailable(error: Exception | None) -> Verdict | None:
+    """D11: what cannot be stored now gets 500, since 503 would stop the peer altogether."""
+    if error is None:
+        return None
+    after_s = error.retry_after_s if isinstance(error, Unavailable) else 5
+    return Verdict(500, "Message Cannot Be Stored Now", (b"Retry-After: %d" % after_s,))

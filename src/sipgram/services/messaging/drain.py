@@ -1,0 +1,308 @@
+"""Delivers what waits for a device that is there again, one message after the other (D16 to D18)."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Final, Protocol
+
+from sipgram.errors import Error
+from sipgram.services.messaging.inbox import Device
+from sipgram.services.messaging.ledger import Ledger
+from sipgram.services.messaging.live import SAME_BRANCH_S, LiveBranch, LiveBranches
+from sipgram.services.messaging.rules import Meaning, meaning
+from sipgram.services.messaging.store import FailedAttempt, MessageStore, StoredMessage
+from sipgram.services.messaging.stored_form import rebuilt
+from sipgram.sip.branch import Brancher
+from sipgram.sip.message.message import Message
+from sipgram.sip.proxy import OutcomeUser, Target
+from sipgram.sip.sink import Cause, ClientSide
+from sipgram.sip.timers import NEVER
+from sipgram.sip.transaction.table import TransactionTable
+
+FIRST_S: Final = 0.2
+"""After the 200 to its REGISTER: some clients read one message per packet (D17)."""
+RETRIES_S: Final = (30.0, 120.0, 600.0, 1_800.0)
+"""How long a device that is bound and does not take its mail is left alone; the last for good."""
+DATABASE_RETRY_S: Final = 2.0
+PAGE: Final = 50
+"""Messages read at once."""
+
+
+class BoundDevice(Target, Protocol):
+    """A binding of the device."""
+
+    instance: bytes
+    expires: float
+
+    def takes(self, method: bytes) -> bool:
+        """Say whether the contact knows the method."""
+
+
+class Drainer:
+    """All drains, at most ``at_once`` of them at work."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: MessageStore,
+        *,
+        bindings_of: Callable[[str], Sequence[BoundDevice]],
+        user: OutcomeUser,
+        live: LiveBranches,
+        brancher: Brancher,
+        wall: Callable[[], float],
+        clock: Callable[[], float],
+        at_once: int,
+    ) -> None:
+        """``bindings_of`` returns the contacts of a leading AoR, none when it has no account."""
+        self.ledger = ledger
+        self.store = store
+        self.user = user
+        self.live = live
+        self.brancher = brancher
+        self.wall = wall
+        self.clock = clock
+        self.rearm: Callable[[], None] = lambda: None
+        self.delivered = 0
+        self._bindings_of = bindings_of
+        self._at_once = at_once
+        self._drains: dict[Device, Drain] = {}
+        self._working: set[Drain] = set()
+        self._queue: OrderedDict[Drain, None] = OrderedDict()
+        self.table: TransactionTable
+
+    def __len__(self) -> int:
+        return len(self._drains)
+
+    def look(self, device: Device, *, was_tried: bool, now: float) -> None:
+        """See to it that a device that is there gets its mail; one just tried is left in peace."""
+        drain = self._drains.get(device)
+        if drain is None:
+            if not self.bindings(device, now):
+                return
+            drain = self._drains[device] = Drain(device, self)
+            drain.plan(self.retry_after_s(device) if was_tried else FIRST_S, now)
+        elif not was_tried:
+            drain.hasten(now)
+
+    def on_bound(self, device: Device, now: float) -> None:
+        """The device has a new or refreshed binding: try now, whatever was before."""
+        device.tries = 0
+        drain = self._drains.get(device)
+        if drain is None:
+            drain = self._drains[device] = Drain(device, self)
+        drain.hasten(now)
+
+    def on_late(self, branch: bytes, status: int, now: float) -> bool:
+        """Take a 2xx that no transaction waits for any more (D12)."""
+        live = self.live.of_branch(branch)
+        if live is None or meaning(status) is not Meaning.TAKEN:
+            return False
+        self.live.over(live)
+        self.ledger.take(live.device, live.message, status=status, contact=live.contact)
+        return True
+
+    def retry_after_s(self, device: Device) -> float:
+        """Return how long the device is left alone."""
+        return RETRIES_S[min(device.tries, len(RETRIES_S) - 1)]
+
+    def bindings(self, device: Device, now: float) -> list[BoundDevice]:
+        """Return where a device can be reached, the latest first."""
+        found = self._bindings_of(device.inbox.aor)
+        live = [b for b in found if b.instance == device.instance and b.expires > now]
+        return [b for b in reversed(live) if b.takes(b"MESSAGE")]
+
+    # ---- the drains' own -------------------------------------------------------------------
+
+    def may_work(self, drain: "Drain") -> bool:
+        """Give a drain its turn, or let it wait for one (D17)."""
+        if drain in self._working:
+            return True
+        if len(self._working) >= self._at_once:
+            self._queue[drain] = None
+            return False
+        self._working.add(drain)
+        return True
+
+    def rest(self, drain: "Drain", now: float) -> None:
+        """A drain pauses: the next may work."""
+        self._working.discard(drain)
+        self._queue.pop(drain, None)
+        while self._queue and len(self._working) < self._at_once:
+            waiting, _ = self._queue.popitem(last=False)
+            self._working.add(waiting)
+            waiting.work(now)
+
+    def over(self, drain: "Drain", now: float) -> None:
+        """A drain has nothing left to do, or nowhere to send to."""
+        self.rest(drain, now)
+        device = drain.device
+        self._drains.pop(device, None)
+        inbox = device.inbox
+        if not device.is_waiting and self.bindings(device, now):
+            if inbox.devices.get(device.instance) is device:  # Its binding says that it is there.
+                del inbox.devices[device.instance]
+
+
+class Drain:
+    """The mail of one device on its way; a sleeper, and the user of one transaction."""
+
+    __slots__ = ("_after", "_all", "_attempt", "_is_reading", "_page", "_stuck", "device", "due")
+
+    def __init__(self, device: Device, drainer: Drainer) -> None:
+        self.device = device
+        self.due = NEVER
+        self._all = drainer
+        self._page: deque[StoredMessage] = deque()
+        self._after = 0  # The last id that was read.
+        self._attempt: tuple[StoredMessage, BoundDevice] | None = None
+        self._is_reading = False
+        self._stuck: set[bytes] = set()  # Senders whose mail must wait for a better time (D16).
+
+    def plan(self, after_s: float, now: float) -> None:
+        """Begin, or begin again, after some time."""
+        self._all.table.wake(self, after_s, now)
+
+    def hasten(self, now: float) -> None:
+        """There is a reason to try soon."""
+        self._stuck.clear()
+        self._after = 0
+        is_busy = self._attempt is not None or self._is_reading
+        if not is_busy and self.due > now + FIRST_S:
+            self._page.clear()
+            self.plan(FIRST_S, now)
+
+    def fire(self, now: float) -> None:
+        """It is time."""
+        if self._all.may_work(self):
+            self.work(now)
+
+    def work(self, now: float) -> None:
+        """Send the next message."""
+        if self._attempt is not None or self._is_reading:
+            return
+        while self._page:
+            message = self._page.popleft()
+            if message.sender in self._stuck or not self.device.waits_for(message.id):
+                continue
+            bindings = self._all.bindings(self.device, now)
+            if not bindings:
+                self._all.over(self, now)
+                return
+            self._send(message, bindings[0], now)
+            return
+        self._read(now)
+
+    # ---- reading ---------------------------------------------------------------------------
+
+    def _read(self, now: float) -> None:
+        ids = list(islice(self.device.waiting(after=self._after), PAGE))
+        if ids:
+            self._is_reading = True
+            self._after = ids[-1]
+            self._all.store.read(ids, self._on_page)
+        elif self._stuck and self._all.bindings(self.device, now):
+            self._pause(now)
+        elif self.device.is_waiting and not self._stuck and self._after:
+            self._after = 0  # Something came while the last page was under way.
+            self.plan(FIRST_S, now)
+            self._all.rest(self, now)
+        else:
+            self._all.over(self, now)
+
+    def _on_page(self, messages: Sequence[StoredMessage] | None) -> None:
+        now = self._all.clock()
+        self._is_reading = False
+        if messages is None:
+            self._after = 0
+            self._all.rest(self, now)
+            self.plan(DATABASE_RETRY_S, now)
+        else:
+            self._page.extend(messages)
+            self.work(now)
+        self._all.rearm()
+
+    # ---- sending ---------------------------------------------------------------------------
+
+    def _send(self, message: StoredMessage, binding: BoundDevice, now: float) -> None:
+        live = self._all.live.of_copy(message.id, self.device.instance)
+        flow = binding.flow
+        if live is not None and live.flow is flow and now - live.at < SAME_BRANCH_S:
+            branch = live.branch  # D18: a repetition, to the device.
+        else:
+            epoch = int(self._all.wall() // SAME_BRANCH_S)
+            branch = self._all.brancher.stored(message.id, binding.name, epoch)
+        if live is not None:
+            self._all.table.abandon(live.branch)
+            self._all.live.over(live)
+        via = flow.via_line + branch
+        data = rebuilt(message.head, message.body, uri=binding.uri, via=via)
+        self._attempt = (message, binding)
+        self._all.table.start_client(data, branch, b"MESSAGE", flow, self, now)
+
+    def on_waiting(self, now: float) -> None:
+        """A device takes its time."""
+
+    def on_response(self, transaction: ClientSide, response: Message, now: float) -> None:
+        """Take the device's answer."""
+        status = response.status
+        if status < 200 or self._attempt is None:
+            return
+        (message, binding), self._attempt = self._attempt, None
+        binding.is_silent = False
+        device, ledger = self.device, self._all.ledger
+        if status >= 300:
+            self._all.user.on_outcome(binding, b"MESSAGE", status)
+        match meaning(status):
+            case Meaning.TAKEN:
+                device.tries = 0
+                self._all.delivered += 1
+                ledger.take(device, message, status=status, contact=binding.uri)
+            case Meaning.REFUSED:
+                ledger.refuse(device, message, status=status, contact=binding.uri)
+            case Meaning.KEPT | Meaning.UNBOUND:
+                self._note(message, binding, status, response.reason)
+                self._stuck.add(message.sender)
+        self.work(now)
+
+    def on_failure(self, transaction: ClientSide, cause: Cause, now: float) -> None:
+        """There was no answer: leave the device in peace for a while."""
+        if self._attempt is None:
+            return
+        (message, binding), self._attempt = self._attempt, None
+        binding.is_silent = True
+        self._all.user.on_outcome(binding, b"MESSAGE", 0)
+        self._note(message, binding, 0, cause.encode())
+        if cause == "timeout":
+            contact, device = binding.uri, self.device
+            branch, flow = transaction.branch, transaction.flow
+            self._all.live.add(LiveBranch(branch, flow, contact, device, message, now))
+        self._pause(now)
+
+    def _note(
+        self, message: StoredMessage, binding: BoundDevice, status: int, reason: bytes
+    ) -> None:
+        attempt = FailedAttempt(
+            message_id=message.id,
+            device=self.device.instance,
+            number=self.device.tries,
+            contact=binding.uri,
+            flow=str(binding.flow),
+            status=status,
+            reason=reason,
+        )
+        try:
+            self._all.store.attempt(attempt)
+        except Error:
+            return  # Known to nobody then; the message itself is safe.
+
+    def _pause(self, now: float) -> None:
+        after_s = self._all.retry_after_s(self.device)
+        self.device.tries += 1
+        self._stuck.clear()
+        self._page.clear()
+        self._after = 0
+        self._all.rest(self, now)
+        self.plan(after_s, now)
+
+

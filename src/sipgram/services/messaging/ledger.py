@@ -1,0 +1,239 @@
+"""The book of what waits for whom: memory and disk changed together (DELIVERY.md D7, D15, D16)."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+import structlog
+
+from sipgram.errors import Unavailable
+from sipgram.services.answers import Done
+from sipgram.services.messaging.inbox import Device, Inbox
+from sipgram.services.messaging.store import (
+    AwayDevice,
+    CopyOutcome,
+    CopyState,
+    MessageState,
+    MessageStore,
+)
+
+log = structlog.get_logger("sipgram.messaging")
+
+Write = Callable[[Done], None]
+
+DEVICES_MAX: Final = 8
+"""Devices of one account that are waited for (D7)."""
+PAGES_MAX: Final = 2
+"""Browser pages among them, counted apart, since each load makes a new one."""
+DEVICE_S: Final = 30 * 86_400.0
+PAGE_S: Final = 86_400.0
+UNWRITTEN_MAX: Final = 100_000
+"""Changes kept while the database does not take them."""
+RETRIES_AT_ONCE: Final = 500
+
+
+class Kept(Protocol):
+    """A message on disk."""
+
+    id: int
+    sender: bytes
+
+    @property
+    def size(self) -> int:
+        """Octets that count."""
+
+
+class Ledger:
+    """Every inbox, by AoR; each change goes to the store at once and is not waited for.
+
+    A change that cannot be written now is written later. A restart before that delivers once
+    more, which a device can tell by Call-ID, CSeq and From tag (D18).
+    """
+
+    def __init__(self, store: MessageStore) -> None:
+        self._store = store
+        self._inboxes: dict[str, Inbox] = {}
+        self._unwritten: deque[Write] = deque()
+        self.waiting_count = 0
+        self.taken = 0
+        self.refused = 0
+        self.lost = 0
+        "Changes that the database did not take for too long."
+
+    def __len__(self) -> int:
+        return len(self._inboxes)
+
+    def find(self, aor: str) -> Inbox | None:
+        """Return the inbox of an AoR, if there is one."""
+        return self._inboxes.get(aor)
+
+    def inbox(self, aor: str, account_id: int) -> Inbox:
+        """Return the inbox of an AoR; one of an account that is gone is emptied (D4, D36)."""
+        inbox = self._inboxes.get(aor)
+        if inbox is not None and inbox.account_id != account_id:
+            self.clear(inbox)
+            inbox = None
+        if inbox is None:
+            inbox = self._inboxes[aor] = Inbox(aor, account_id)
+        return inbox
+
+    def inboxes(self) -> Iterable[Inbox]:
+        """Return all of them."""
+        return self._inboxes.values()
+
+    def drop_idle(self, inbox: Inbox) -> bool:
+        """Let go of an inbox that has nothing any more."""
+        return inbox.is_idle and self._inboxes.pop(inbox.aor, None) is not None
+
+    # ---- messages --------------------------------------------------------------------------
+
+    def add(self, inbox: Inbox, message: Kept) -> None:
+        """A message is on disk, for whoever comes first."""
+        inbox.add_untaken(message.id, message.size)
+        self.waiting_count += 1
+
+    def add_shared(self, inbox: Inbox, message: Kept, devices: Iterable[Device]) -> None:
+        """A message is on disk for some devices; another has taken it."""
+        for device in devices:
+            inbox.add_own(device, message.id)
+        self.waiting_count += 1
+
+    def take(self, device: Device, message: Kept, *, status: int, contact: bytes) -> None:
+        """A device has it: the others wait for it on their own from now on."""
+        inbox = device.inbox
+        if not device.waits_for(message.id):
+            return  # A second 2xx, or one for a copy that was cancelled.
+        self.taken += 1
+        is_first = inbox.is_untaken(message.id)
+        heirs = [heir for heir in inbox.take(message.id, message.size) if heir is not device]
+        inbox.settle(device, message.id)
+        outcomes = [_outcome(message, heir.instance, "waiting") for heir in heirs]
+        outcomes.append(_outcome(message, device.instance, "taken", status, contact))
+        self._write(lambda done: self._store.note(outcomes, done))
+        if is_first and heirs:
+            # After the rows of those who still wait, so that no moment forgets them.
+            self._write(lambda done: self._store.share(message.id, is_for_all=False, done=done))
+        self._finish_if_over(inbox, message, "delivered")
+
+    def refuse(self, device: Device, message: Kept, *, status: int, contact: bytes) -> bool:
+        """A device will never take it; say whether that was the last that could."""
+        if not device.waits_for(message.id):
+            return False
+        self.refused += 1
+        inbox = device.inbox
+        was_untaken = inbox.is_untaken(message.id)
+        inbox.settle(device, message.id)
+        outcome = _outcome(message, device.instance, "refused", status, contact)
+        self._write(lambda done: self._store.note([outcome], done))
+        is_over = self._finish_if_over(inbox, message, "refused" if was_untaken else "delivered")
+        return is_over and was_untaken
+
+    def end(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
+        """Nobody is to have it any more: it has expired, or was cancelled."""
+        inbox.withdraw(message.id, message.size)
+        self._finish(inbox, message, state)
+
+    def clear(self, inbox: Inbox) -> None:
+        """The account is gone, and its mail with it (D36)."""
+        self._inboxes.pop(inbox.aor, None)
+        ids = set(inbox.untaken)
+        for device in inbox.devices.values():
+            ids.update(device.own)
+            self._back(device)
+        self.waiting_count -= len(ids)
+        for id in ids:
+            self._write(lambda done, id=id: self._store.drop(id, done))
+
+    def _finish_if_over(self, inbox: Inbox, message: Kept, state: MessageState) -> bool:
+        if inbox.waits_somewhere(message.id):
+            return False
+        inbox.withdraw(message.id, message.size)
+        self._finish(inbox, message, state)
+        return True
+
+    def _finish(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
+        self.waiting_count -= 1
+        inbox.release(message.sender)
+        self._write(lambda done: self._store.finish(message.id, state, done))
+
+    # ---- devices ---------------------------------------------------------------------------
+
+    def away(self, device: Device, *, seen_utc: float) -> None:
+        """A device has gone: it is waited for, among so many of its account (D7)."""
+        inbox = device.inbox
+        of_kind = [d for d in inbox.devices.values() if d.is_page == device.is_page]
+        over = len(of_kind) - (PAGES_MAX if device.is_page else DEVICES_MAX)
+        for oldest in sorted(of_kind, key=lambda d: d.seen)[: max(0, over)]:
+            self.forget(oldest)
+        if device.instance in inbox.devices:
+            row = AwayDevice(
+                inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc
+            )
+            self._write(lambda done: self._store.away(row, done))
+
+    def back(self, device: Device) -> None:
+        """A device is there; its binding says so from now on."""
+        self._back(device)
+
+    def _back(self, device: Device) -> None:
+        self._write(lambda done: self._store.back(device.inbox.aor, device.instance, done))
+
+    def forget(self, device: Device) -> None:
+        """Wait for a device no more."""
+        inbox = device.inbox
+        own = list(device.own)
+        inbox.devices.pop(device.instance, None)
+        self._back(device)
+        for id in own:
+            if not inbox.waits_somewhere(id):
+                self.waiting_count -= 1
+                self._write(lambda done, id=id: self._store.finish(id, "delivered", done))
+
+    def forget_unseen(self, now: float) -> None:
+        """Forget devices that were not seen for long (D7)."""
+        for inbox in list(self._inboxes.values()):
+            for device in list(inbox.devices.values()):
+                if now - device.seen > (PAGE_S if device.is_page else DEVICE_S):
+                    self.forget(device)
+
+    # ---- writing ---------------------------------------------------------------------------
+
+    def retry(self) -> None:
+        """Write again what could not be written, in its order, some of it at a time."""
+        for _ in range(min(len(self._unwritten), RETRIES_AT_ONCE)):
+            self._write(self._unwritten.popleft())
+
+    @property
+    def unwritten_count(self) -> int:
+        """Changes that wait for a database which does not take them."""
+        return len(self._unwritten)
+
+    def _write(self, write: Write) -> None:
+        def note(error: Exception | None) -> None:
+            if isinstance(error, Unavailable):
+                self._postpone(write, error)
+            elif error is not None:
+                log.error("change does not fit the database", reason=str(error))
+
+        try:
+            write(note)
+        except Unavailable as error:
+            self._postpone(write, error)
+
+    def _postpone(self, write: Write, error: Unavailable) -> None:
+        if not self._unwritten:
+            log.warning("changes wait for the database", reason=error.reason)
+        if len(self._unwritten) < UNWRITTEN_MAX:
+            self._unwritten.append(write)
+        else:
+            self.lost += 1
+
+
+def _outcome(
+    message: Kept,
+    instance: bytes,
+    state: CopyState,
+    status: int = 0,
+    contact: bytes = b"",
+) -> CopyOutcome:
+    return CopyOutcome(message.id, instance, state, status, contact)

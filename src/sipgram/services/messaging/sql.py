@@ -1,0 +1,262 @@
+"""Messages in the database: written by the writer, read in pages off the synchronous path (D10)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Select, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from sipgram.db import tables
+from sipgram.db.writer import Writer
+from sipgram.services.answers import Done
+from sipgram.services.messaging.store import (
+    AwayDevice,
+    CopyOutcome,
+    DueMessage,
+    FailedAttempt,
+    MessageState,
+    StoredMessage,
+    WaitingMessage,
+)
+
+log = structlog.get_logger("sipgram.messaging")
+
+PAGE_ROWS: Final = 500
+"""Rows read in one turn of the loop at start."""
+ATTEMPTS_KEPT: Final = 32
+"""Of each copy, the latest."""
+
+
+class MessageRows:
+    """The tables messages, copies, attempts and devices (``store.MessageStore``)."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        writer: Writer,
+        *,
+        wall: Callable[[], float],
+        record_s: float,
+    ) -> None:
+        """``record_s``: how long the record of a finished message is kept, without its body."""
+        self._engine = engine
+        self._writer = writer
+        self._wall = wall
+        self._record_s = record_s
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- writing ---------------------------------------------------------------------------
+
+    def put(
+        self,
+        message: StoredMessage,
+        *,
+        is_for_all: bool,
+        copies: Sequence[CopyOutcome],
+        done: Done,
+    ) -> None:
+        row = (
+            message.id,
+            message.aor,
+            message.account_id,
+            message.sender,
+            message.call_id,
+            message.digest,
+            message.content_type,
+            message.head,
+            message.body,
+            message.size,
+            message.received_utc,
+            message.expires_utc,
+            "waiting",
+            is_for_all,
+            None,
+            message.expires_utc,
+        )
+        if not copies:
+            self._writer.submit("message_put", row, done)
+            return
+        last = _Last(len(copies) + 1, done)
+        self._writer.submit("message_put", row, last)
+        self._copies(copies, last)
+
+    def share(self, message_id: int, *, is_for_all: bool, done: Done) -> None:
+        self._writer.submit("message_share", (is_for_all, message_id), done)
+
+    def note(self, copies: Sequence[CopyOutcome], done: Done) -> None:
+        self._copies(copies, _Last(len(copies), done))
+
+    def _copies(self, copies: Sequence[CopyOutcome], last: "_Last") -> None:
+        at_utc = self._wall()
+        for copy in copies:
+            statement = "copy_wait" if copy.state == "waiting" else "copy_put"
+            row = (copy.message_id, copy.device, copy.state, copy.status, copy.contact, at_utc)
+            self._writer.submit(statement, row, last)
+
+    def finish(self, message_id: int, state: MessageState, done: Done) -> None:
+        now = self._wall()
+        row = (b"", b"", state, now, now + self._record_s, message_id)
+        self._writer.submit("message_erase", row, done)
+
+    def attempt(self, attempt: FailedAttempt) -> None:
+        row = (
+            attempt.message_id,
+            attempt.device,
+            attempt.number % ATTEMPTS_KEPT,
+            self._wall(),
+            attempt.contact,
+            attempt.flow,
+            attempt.status,
+            attempt.reason,
+        )
+        self._writer.submit("attempt_put", row, _ignore)
+
+    def away(self, device: AwayDevice, done: Done) -> None:
+        row = (device.aor, device.device, device.account_id, device.is_page, device.seen_utc)
+        self._writer.submit("device_put", row, done)
+
+    def back(self, aor: str, device: bytes, done: Done) -> None:
+        self._writer.submit("device_drop", (aor, device), done)
+
+    def drop(self, message_id: int, done: Done) -> None:
+        last = _Last(3, done)
+        for statement in ("attempts_drop", "copies_drop", "message_drop"):
+            self._writer.submit(statement, (message_id,), last)
+
+    # ---- reading ---------------------------------------------------------------------------
+
+    def read(
+        self, ids: Sequence[int], done: Callable[[Sequence[StoredMessage] | None], None]
+    ) -> None:
+        self._start(self._read(ids, done))
+
+    async def _read(
+        self, ids: Sequence[int], done: Callable[[Sequence[StoredMessage] | None], None]
+    ) -> None:
+        table = tables.messages
+        query = select(
+            table.c.id,
+            table.c.aor,
+            table.c.account_id,
+            table.c.sender,
+            table.c.call_id,
+            table.c.digest,
+            table.c.content_type,
+            table.c.head,
+            table.c.body,
+            table.c.received_utc,
+            table.c.expires_utc,
+        ).where(table.c.id.in_(ids), table.c.state == "waiting")
+        try:
+            rows = await self._all(query.order_by(table.c.id))
+        except DBAPIError as error:
+            log.warning("messages not read", reason=str(error.orig))
+            done(None)
+        else:
+            done([StoredMessage(*row) for row in rows])
+
+    def due(
+        self, now_utc: float, at_most: int, done: Callable[[Sequence[DueMessage]], None]
+    ) -> None:
+        self._start(self._due(now_utc, at_most, done))
+
+    async def _due(
+        self, now_utc: float, at_most: int, done: Callable[[Sequence[DueMessage]], None]
+    ) -> None:
+        table = tables.messages
+        query = (
+            select(table.c.id, table.c.aor, table.c.sender, table.c.size, table.c.state)
+            .where(table.c.due_utc <= now_utc)
+            .order_by(table.c.due_utc)
+            .limit(at_most)
+        )
+        try:
+            rows = await self._all(query)
+        except DBAPIError as error:
+            log.warning("expired messages not read", reason=str(error.orig))
+            rows = []
+        done([DueMessage(*row) for row in rows])
+
+    async def load_devices(self) -> AsyncIterator[AwayDevice]:
+        table = tables.devices
+        columns = (
+            table.c.aor,
+            table.c.account_id,
+            table.c.device,
+            table.c.is_page,
+            table.c.seen_utc,
+        )
+        async for row in self._stream(select(*columns)):
+            yield AwayDevice(*row)
+
+    async def load_bound(self) -> AsyncIterator[AwayDevice]:
+        """Yield the devices whose bindings are kept, expired ones too."""
+        table = tables.bindings
+        columns = (table.c.aor, table.c.account_id, table.c.instance, table.c.registered_utc)
+        async for aor, account_id, instance, seen_utc in self._stream(select(*columns)):
+            yield AwayDevice(aor, account_id or 0, instance, False, seen_utc)
+
+    async def load_waiting(self) -> AsyncIterator[WaitingMessage]:
+        table = tables.messages
+        query = select(
+            table.c.id,
+            table.c.aor,
+            table.c.account_id,
+            table.c.sender,
+            table.c.digest,
+            table.c.size,
+            table.c.received_utc,
+            table.c.is_for_all,
+        ).where(table.c.state == "waiting")
+        async for row in self._stream(query.order_by(table.c.id)):
+            yield WaitingMessage(*row)
+
+    async def load_copies(self) -> AsyncIterator[CopyOutcome]:
+        table, messages = tables.copies, tables.messages
+        query = (
+            select(
+                table.c.message_id, table.c.device, table.c.state, table.c.status, table.c.contact
+            )
+            .join_from(table, messages, messages.c.id == table.c.message_id)
+            .where(messages.c.state == "waiting")
+        )
+        async for row in self._stream(query.order_by(table.c.message_id)):
+            yield CopyOutcome(*row)
+
+    async def _stream(self, query: Select[Any]) -> AsyncIterator[Any]:
+        async with self._engine.connect() as connection:
+            async for row in await connection.stream(query.execution_options(yield_per=PAGE_ROWS)):
+                yield row
+
+    async def _all(self, query: Select[Any]) -> Sequence[Any]:
+        async with self._engine.connect() as connection:
+            return (await connection.execute(query)).all()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Last:
+    """Calls ``done`` when the last row is written, with the first error if there was one."""
+
+    __slots__ = ("done", "error", "left")
+
+    def __init__(self, left: int, done: Done) -> None:
+        self.left = left
+        self.done = done
+        self.error: Exception | None = None
+
+    def __call__(self, error: Exception | None) -> None:
+        self.left -= 1
+        self.error = self.error or error
+        if not self.left:
+            self.done(self.error)
+
+
+def _ignore(error: Exception | None) -> None:
+    """A failed attempt that is not on disk is missed by nobody's phone."""
