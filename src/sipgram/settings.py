@@ -77,6 +77,16 @@ class MessagingSettings:
     "How long other devices may take once one has answered 2xx."
     body_bytes_max: int = 65_000
     "A larger body gets 513."
+    stored_messages_max: int = 1_000_000
+    "Messages that wait for devices in all; beyond that 480."
+    inbox_messages_max: int = 20_000
+    "Messages that wait for one account and that no device has taken; beyond that 480."
+    inbox_bytes_max: int = 67_108_864
+    "Octets of these; beyond that 480."
+    drains_max: int = 500
+    "Devices that get what waited for them at one time; others wait for their turn."
+    record_s: float = 604_800.0
+    "How long it is remembered what became of a message, without its body."
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,10 +250,11 @@ class Fork:
         """Book a target that has not taken the message, or not yet; 0 is no answer."""
         keeping = self._keeping
         if keeping is None:
-            proxy = self._proxy
-            if proxy.keeper is None or self._is_over:
-                return
-            keeping = self._keeping = proxy.keeper.open(self._request, self._cuts, now)
+            keeper = self._proxy.keeper
+            is_final = status in ENDS_COPY or status in (482,) or status >= 600
+            if keeper is None or is_final or not self._server.is_open:
+                return  # Nothing is owed, or nothing can be promised any more.
+            keeping = self._keeping = keeper.open(self._request, self._cuts, now)
             if keeping is None:
                 return
             for taker, its_status in self._took:
@@ -264,11 +265,6 @@ class Fork:
             keeping.on_taken(target, status, now)
         else:
             keeping.on_owed(target, branch, status, now)
-
-    @property
-    def _is_over(self) -> bool:
-        """Whether the sender has its answer, so that nothing can be promised any more."""
-        return not self._server.is_open
 
     def _kept(self, verdict: Verdict | None, now: float) -> None:
         """All copies are safe, or cannot be made so (D11)."""

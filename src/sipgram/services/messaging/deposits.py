@@ -80,9 +80,7 @@ class Deposits:
             return None  # Its account has gone in the meantime.
         return self.deposit(request, inbox, cuts, now)
 
-    def deposit(
-        self, request: Message, inbox: Inbox, cuts: Sequence[Cut], now: float
-    ) -> "Deposit":
+    def deposit(self, request: Message, inbox: Inbox, cuts: Sequence[Cut], now: float) -> "Deposit":
         """Begin to keep a request; nothing is written yet."""
         received_utc = self.wall()
         message = StoredMessage(

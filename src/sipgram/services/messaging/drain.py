@@ -47,7 +47,6 @@ class Drainer:
         store: MessageStore,
         *,
         bindings_of: Callable[[str], Sequence[BoundDevice]],
-        user: OutcomeUser,
         live: LiveBranches,
         brancher: Brancher,
         wall: Callable[[], float],
@@ -57,7 +56,6 @@ class Drainer:
         """``bindings_of`` returns the contacts of a leading AoR, none when it has no account."""
         self.ledger = ledger
         self.store = store
-        self.user = user
         self.live = live
         self.brancher = brancher
         self.wall = wall
@@ -70,6 +68,7 @@ class Drainer:
         self._working: set[Drain] = set()
         self._queue: OrderedDict[Drain, None] = OrderedDict()
         self.table: TransactionTable
+        self.user: OutcomeUser
 
     def __len__(self) -> int:
         return len(self._drains)
@@ -304,5 +303,3 @@ class Drain:
         self._after = 0
         self._all.rest(self, now)
         self.plan(after_s, now)
-
-

@@ -7,7 +7,7 @@ others stay on the synchronous path.
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import merge
 from typing import Final, Protocol
 
@@ -169,17 +169,14 @@ class Inbox:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is gained by keeping it."""
-        return not (
-            self.untaken or self.recent or self.senders or self.devices or self.committing
-        )
+        return not (self.untaken or self.recent or self.senders or self.devices or self.committing)
 
 
 class Recognised(Protocol):
     """A stored message, of which a repetition is known."""
 
-    @property
-    def is_kept(self) -> bool:
-        """Whether it is on disk."""
+    def wait(self, done: Callable[[Exception | None], None]) -> None:
+        """Call ``done`` when it is on disk."""
 
 
 def _has(ids: "array[int]", id: int) -> bool:

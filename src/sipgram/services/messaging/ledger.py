@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final, Protocol
 
 import structlog
@@ -81,6 +82,12 @@ class Ledger:
         """Return all of them."""
         return self._inboxes.values()
 
+    def some_inboxes(self, at_most: int) -> Iterable[Inbox]:
+        """Return some inboxes, those first that were not returned for longest."""
+        for aor in list(islice(self._inboxes, at_most)):
+            inbox = self._inboxes[aor] = self._inboxes.pop(aor)
+            yield inbox
+
     def drop_idle(self, inbox: Inbox) -> bool:
         """Let go of an inbox that has nothing any more."""
         return inbox.is_idle and self._inboxes.pop(inbox.aor, None) is not None
@@ -142,7 +149,7 @@ class Ledger:
             self._back(device)
         self.waiting_count -= len(ids)
         for id in ids:
-            self._write(lambda done, id=id: self._store.drop(id, done))
+            self.drop(id)
 
     def _finish_if_over(self, inbox: Inbox, message: Kept, state: MessageState) -> bool:
         if inbox.waits_somewhere(message.id):
@@ -154,7 +161,15 @@ class Ledger:
     def _finish(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
         self.waiting_count -= 1
         inbox.release(message.sender)
-        self._write(lambda done: self._store.finish(message.id, state, done))
+        self.finish(message.id, state)
+
+    def finish(self, id: int, state: MessageState) -> None:
+        """Close a message that waits for nobody."""
+        self._write(lambda done: self._store.finish(id, state, done))
+
+    def drop(self, id: int) -> None:
+        """Let go of the record of a message."""
+        self._write(lambda done: self._store.drop(id, done))
 
     # ---- devices ---------------------------------------------------------------------------
 
@@ -166,9 +181,7 @@ class Ledger:
         for oldest in sorted(of_kind, key=lambda d: d.seen)[: max(0, over)]:
             self.forget(oldest)
         if device.instance in inbox.devices:
-            row = AwayDevice(
-                inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc
-            )
+            row = AwayDevice(inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc)
             self._write(lambda done: self._store.away(row, done))
 
     def back(self, device: Device) -> None:
@@ -187,14 +200,13 @@ class Ledger:
         for id in own:
             if not inbox.waits_somewhere(id):
                 self.waiting_count -= 1
-                self._write(lambda done, id=id: self._store.finish(id, "delivered", done))
+                self.finish(id, "delivered")
 
-    def forget_unseen(self, now: float) -> None:
+    def forget_unseen(self, inbox: Inbox, now: float) -> None:
         """Forget devices that were not seen for long (D7)."""
-        for inbox in list(self._inboxes.values()):
-            for device in list(inbox.devices.values()):
-                if now - device.seen > (PAGE_S if device.is_page else DEVICE_S):
-                    self.forget(device)
+        for device in list(inbox.devices.values()):
+            if now - device.seen > (PAGE_S if device.is_page else DEVICE_S):
+                self.forget(device)
 
     # ---- writing ---------------------------------------------------------------------------
 

@@ -133,6 +133,9 @@ class MessageStore(Protocol):
     def load_devices(self) -> AsyncIterator[AwayDevice]:
         """Yield every device that was away."""
 
+    def load_bound(self) -> AsyncIterator[AwayDevice]:
+        """Yield the devices of bindings that are kept, expired ones too."""
+
     def load_waiting(self) -> AsyncIterator[WaitingMessage]:
         """Yield every message that waits, in the order of ids."""
 
@@ -140,7 +143,7 @@ class MessageStore(Protocol):
         """Yield the copies of waiting messages, in the order of messages."""
 
     def due(
-        self, now_utc: float, at_most: int, done: Callable[[Sequence[DueMessage]], None]
+        self, now_utc: float, at_most: int, done: "Callable[[Sequence[DueMessage]], None]"
     ) -> None:
         """Read the first messages that have expired, or whose record may go."""
 

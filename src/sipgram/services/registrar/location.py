@@ -97,13 +97,34 @@ class Binding:
 class AorEntry:
     """One AoR that lives here, with its bindings in the order of their coming."""
 
-    __slots__ = ("account_id", "aor", "bindings", "uris")
+    __slots__ = ("account_id", "aor", "bindings", "has_inbox", "uris")
 
     def __init__(self, aor: Aor, account_id: int) -> None:
         self.aor = aor
         self.account_id = account_id
         self.bindings: list[Binding] = []
         self.uris: list[bytes] = []
+        self.has_inbox = False  # A device is away, or something waits for one.
+
+
+class Waiting(Protocol):
+    """Who keeps messages for devices that are away."""
+
+    def has_inbox(self, aor: Aor) -> bool:
+        """Say whether something waits for an AoR, or a device of it is away."""
+
+    def on_gone(self, entry: AorEntry, binding: Binding) -> None:
+        """A binding has ended, and no other of its device came in its place."""
+
+
+class NobodyWaits:
+    """Nothing is kept."""
+
+    def has_inbox(self, aor: Aor) -> bool:
+        return False
+
+    def on_gone(self, entry: AorEntry, binding: Binding) -> None:
+        return None
 
 
 class Accounts(Protocol):
@@ -136,11 +157,13 @@ class Locations:
         accounts: Accounts,
         bindings_max: int,
         own_addresses: Collection[tuple[str, int]] = (),
+        waiting: Waiting | None = None,
     ) -> None:
         """``own_addresses`` are the listeners'; they may be filled in later."""
         self.domains = tuple(domain.lower() for domain in domains)
         self._accounts = accounts
         self._bindings_max = bindings_max
+        self._waiting: Waiting = waiting or NobodyWaits()
         self._by_uri: dict[bytes, AorEntry] = {}
         self._by_aor: dict[Aor, AorEntry] = {}
         # Those of _by_aor without a binding, oldest first. Not a dict, where to look for the
@@ -203,19 +226,30 @@ class Locations:
             if not entry.bindings:
                 self._keep_idle(entry)
 
+    def lose(self, entry: AorEntry, binding: Binding) -> None:
+        """Remove a binding whose device is away from now on."""
+        self.detach(entry, binding)
+        self.tell_gone(entry, binding)
+
+    def tell_gone(self, entry: AorEntry, binding: Binding) -> None:
+        """Say that a device is away, unless another binding of it is there."""
+        instance = binding.instance
+        if not any(other.instance == instance for other in entry.bindings):
+            self._waiting.on_gone(entry, binding)
+
     def on_outcome(self, target: Target, method: bytes, status: int) -> None:
         """Learn from how a contact answered a relayed request (DELIVERY.md, the table)."""
         if not isinstance(target, Binding) or target.entry is None:
             return
         if status in (404, 410, 430):
-            self.detach(target.entry, target)
+            self.lose(target.entry, target)
         elif status in (405, 501):
             target.refuses |= {method}
 
     def drop_expired(self, entry: AorEntry, now: float) -> None:
         """Remove the bindings whose time is over."""
         for binding in [b for b in entry.bindings if b.expires <= now]:
-            self.detach(entry, binding)
+            self.lose(entry, binding)
 
     def sweep(self, now: float, *, at_most: int) -> None:
         """Look through some AoRs, those first that were not looked at for longest."""
@@ -262,7 +296,12 @@ class Locations:
         if account_id is None:
             raise Refusal(404, f"Not Found: {shown(str(aor).encode())}")
         leading = self._accounts.leading(aor)
-        return self._by_aor.get(leading) or AorEntry(leading, account_id)
+        known = self._by_aor.get(leading)
+        if known is not None:
+            return known
+        entry = AorEntry(leading, account_id)
+        entry.has_inbox = self._waiting.has_inbox(leading)
+        return entry
 
     def _keep_idle(self, entry: AorEntry) -> None:
         if len(self._idle) >= IDLE_AORS_MAX:

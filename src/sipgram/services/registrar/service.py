@@ -61,7 +61,7 @@ class Registrar:
             raise Refusal(403, f"Not Your AoR: {entry.aor}")
         binding = self._unchanged(entry, request, source)
         if binding is not None:
-            self._refresh(binding, request, now)
+            self._refresh(entry, binding, request, now)
             return Reply(200, headers=self._listed(entry, now))
         if rules.asks_to_clear(request):  # Step 6.
             changes = self._clear(entry, request, source, now)
@@ -100,10 +100,12 @@ class Registrar:
             raise error
         for binding in changes.put:
             binding.kept_until = binding.expires
-            if binding.entry is not entry:
+            if binding.entry is not entry or not entry.has_inbox:
                 continue  # Replaced, or its account is gone, in the meantime.
             for told in self._on_bound:
                 told(entry, binding)
+        for binding in changes.ended:
+            self._locations.tell_gone(entry, binding)
         return Reply(200, headers=self._listed(entry, now))
 
     def _unchanged(self, entry: AorEntry, request: Message, source: Flow) -> Binding | None:
@@ -127,9 +129,12 @@ class Registrar:
         )
         return binding if is_long else None
 
-    def _refresh(self, binding: Binding, request: Message, now: float) -> None:
+    def _refresh(self, entry: AorEntry, binding: Binding, request: Message, now: float) -> None:
         wished = rules.expires_of(request)
         binding.cseq = request.cseq
+        if entry.has_inbox:
+            for told in self._on_bound:
+                told(entry, binding)
         self._prolong(binding, self._settings.expires_s if wished is None else wished, now)
         self._store.write_behind(binding, now)
 

@@ -1,0 +1,240 @@
+"""The message store as the rest of the server sees it: who came, who went, what is due (D7, D17)."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from sipgram.errors import PeerError, Refusal
+from sipgram.services.messaging.deposits import Deposits, MessageIds
+from sipgram.services.messaging.drain import BoundDevice, Drainer
+from sipgram.services.messaging.inbox import Inbox
+from sipgram.services.messaging.ledger import Ledger
+from sipgram.services.messaging.live import LiveBranches
+from sipgram.services.messaging.store import DueMessage, MessageStore, WaitingMessage
+from sipgram.settings import MessagingSettings
+from sipgram.sip.branch import Brancher
+from sipgram.sip.message.message import Message
+from sipgram.sip.message.uri import Aor
+from sipgram.sip.proxy import OutcomeUser
+from sipgram.sip.transaction.table import TransactionTable
+
+log = structlog.get_logger("sipgram.messaging")
+
+DUE_AT_ONCE: Final = 200
+"""Expired messages ended in one turn: well under 10 ms."""
+INBOXES_AT_ONCE: Final = 500
+"""Inboxes looked through for what nobody needs any more."""
+
+
+class Entry(Protocol):
+    """An AoR that lives here."""
+
+    has_inbox: bool
+    aor: Aor
+    account_id: int
+
+    @property
+    def bindings(self) -> Sequence[BoundDevice]:
+        """Its contacts."""
+
+
+class Mailroom:
+    """Ledger, deposits and drains, and the news that moves them."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        *,
+        settings: MessagingSettings,
+        brancher: Brancher,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._wall = wall
+        self._find: Callable[[bytes], Entry]
+        self._is_looking = False
+        self._looked = 0
+        self.ledger = Ledger(store)
+        self.live = LiveBranches()
+        self.ids = MessageIds(wall)
+        self.deposits = Deposits(
+            self.ledger,
+            store,
+            inbox_of=self._inbox_of,
+            settings=settings,
+            live=self.live,
+            clock=clock,
+            wall=wall,
+            ids=self.ids,
+        )
+        self.drainer = Drainer(
+            self.ledger,
+            store,
+            bindings_of=self._bindings_of,
+            live=self.live,
+            brancher=brancher,
+            wall=wall,
+            clock=clock,
+            at_once=settings.drains_max,
+        )
+        self.deposits.drains = self.drainer
+
+    def attach(
+        self,
+        table: TransactionTable,
+        find: Callable[[bytes], Entry],
+        user: OutcomeUser,
+        *,
+        rearm: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the transactions to deliver by, and the location table to look in."""
+        self._find = find
+        self.drainer.table = table
+        self.drainer.user = user
+        self.drainer.rearm = rearm
+
+    # ---- news of the location table --------------------------------------------------------
+
+    def has_inbox(self, aor: Aor) -> bool:
+        """Say whether something waits for an AoR, or a device of it is away."""
+        return self.ledger.find(str(aor)) is not None
+
+    def on_gone(self, entry: Entry, binding: BoundDevice) -> None:
+        """A device is away: what comes from now on waits for it."""
+        now = self._clock()
+        inbox = self.ledger.inbox(str(entry.aor), entry.account_id)
+        entry.has_inbox = True
+        is_page = binding.flow.via_line[13:15].upper() == b"WS"  # Via: SIP/2.0/WS or WSS.
+        device = inbox.device(binding.instance, now=now, is_page=is_page)
+        device.seen = now
+        self.ledger.away(device, seen_utc=self._wall())
+
+    def on_bound(self, entry: Entry, binding: BoundDevice) -> None:
+        """A device has registered: it gets its mail, and a new one what nobody has taken (D7)."""
+        inbox = self.ledger.find(str(entry.aor))
+        if inbox is None:
+            entry.has_inbox = False
+            return
+        now = self._clock()
+        if inbox.account_id != entry.account_id:
+            self.ledger.clear(inbox)
+            entry.has_inbox = False
+            return
+        device = inbox.devices.get(binding.instance)
+        if device is not None:
+            self.ledger.back(device)
+            device.seen = now
+            if not (device.is_waiting or inbox.committing):
+                del inbox.devices[binding.instance]
+        elif inbox.untaken or inbox.committing:
+            device = inbox.device(binding.instance, now=now)
+        if device is not None and device.is_waiting:
+            self.drainer.on_bound(device, now)
+
+    def on_stray(self, response: Message, now: float) -> bool:
+        """Take a late 2xx (D12); say whether it was one."""
+        return self.drainer.on_late(response.branch, response.status, now)
+
+    # ---- time ------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Do once a second what is due: in small steps, so that nobody waits for it."""
+        self.ledger.retry()
+        if not self._is_looking:
+            self._is_looking = True
+            self._store.due(self._wall(), DUE_AT_ONCE, self._on_due)
+        inboxes = list(self.ledger.some_inboxes(INBOXES_AT_ONCE))
+        for inbox in inboxes:
+            inbox.forget_recent(now)
+            self.ledger.forget_unseen(inbox, now)
+            if self.ledger.drop_idle(inbox):
+                self._unmark(inbox)
+
+    def _on_due(self, due: Sequence[DueMessage]) -> None:
+        self._is_looking = False
+        for message in due:
+            inbox = self.ledger.find(message.aor)
+            if message.state != "waiting":
+                self.ledger.drop(message.id)
+            elif inbox is None:
+                self.ledger.finish(message.id, "expired")
+            else:
+                self.ledger.end(inbox, message, "expired")
+        if len(due) == DUE_AT_ONCE:  # There is more: go on in the next turn, not in a second.
+            self._is_looking = True
+            self._store.due(self._wall(), DUE_AT_ONCE, self._on_due)
+
+    def _unmark(self, inbox: Inbox) -> None:
+        entry = self._entry(inbox.aor)
+        if entry is not None:
+            entry.has_inbox = False
+
+    # ---- restart ---------------------------------------------------------------------------
+
+    async def restore(self) -> int:
+        """Read back what waits for whom; return how many messages do."""
+        now, wall = self._clock(), self._wall()
+        async for away in self._store.load_devices():
+            inbox = self.ledger.inbox(away.aor, away.account_id)
+            seen = now - max(0.0, wall - away.seen_utc)
+            inbox.device(away.device, now=seen, is_page=away.is_page)
+        open_ids: dict[int, Inbox] = {}
+        async for message in self._store.load_waiting():
+            open_ids[message.id] = self._restored(message, now, wall)
+        async for copy in self._store.load_copies():
+            if (owner := open_ids.get(copy.message_id)) is not None:
+                device = owner.device(copy.device, now=now)
+                if copy.state != "waiting":
+                    owner.settle(device, copy.message_id)
+                elif not owner.is_untaken(copy.message_id):
+                    owner.add_own(device, copy.message_id)
+        async for bound in self._store.load_bound():
+            known = self.ledger.find(bound.aor)
+            if known is not None:
+                known.device(bound.device, now=now - max(0.0, wall - bound.seen_utc))
+        for aor in {inbox.aor for inbox in self.ledger.inboxes()}:
+            self._revive(aor, now)
+        return len(open_ids)
+
+    def _restored(self, message: WaitingMessage, now: float, wall: float) -> Inbox:
+        inbox = self.ledger.inbox(message.aor, message.account_id)
+        self.ids.seen(message.id)
+        inbox.restore(message)
+        self.ledger.waiting_count += 1
+        inbox.remember(message.digest, OnDisk(), now - max(0.0, wall - message.received_utc))
+        return inbox
+
+    def _revive(self, aor: str, now: float) -> None:
+        """Mark an AoR that has an inbox, and begin to deliver to those who are there."""
+        entry = self._entry(aor)
+        if entry is None:
+            return
+        entry.has_inbox = True
+        for binding in list(entry.bindings):
+            self.on_bound(entry, binding)
+
+    def _entry(self, aor: str) -> Entry | None:
+        try:
+            return self._find(aor.encode())
+        except (Refusal, PeerError):
+            return None
+
+    def _inbox_of(self, uri: bytes) -> Inbox:
+        entry = self._find(uri)
+        entry.has_inbox = True
+        return self.ledger.inbox(str(entry.aor), entry.account_id)
+
+    def _bindings_of(self, aor: str) -> Sequence[BoundDevice]:
+        entry = self._entry(aor)
+        return () if entry is None else entry.bindings
+
+
+class OnDisk:
+    """A message that another run of the program stored."""
+
+    def wait(self, done: Callable[[Exception | None], None]) -> None:
+        """It is there already."""
+        done(None)
