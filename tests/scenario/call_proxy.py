@@ -33,6 +33,7 @@ class Hop:
     name: bytes
     q: float = 1.0
     is_silent: bool = False
+    instance: bytes = b""
 
 
 class CallProxy:

@@ -26,8 +26,10 @@ from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
+from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
-from sipgram.services.registrar.location import Locations, OpenAccounts
+from sipgram.services.messaging.sql import MessageRows
+from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
 from sipgram.settings import Settings
@@ -84,6 +86,7 @@ class Server:
     gate: Gate | None
     engine: AsyncEngine
     writer: Writer
+    mailroom: Mailroom
     certificates: Certificates | None = None
     listeners: tuple[Address, ...] = ()
 
@@ -110,13 +113,24 @@ async def build(
     loop = asyncio.get_running_loop()
     own_addresses: set[tuple[str, int]] = set()
     kept = await _open_database(settings, entropy)
-    locations = _locations(settings, kept.accounts, own_addresses)
-    gate = _gate(settings, kept, locations, entropy)
     brancher = Brancher(kept.secret, node=NodeId(settings.server.node))
-    messaging = Messaging(locations.find, settings=settings.messaging)
+    messages = MessageRows(
+        kept.engine, kept.writer, wall=time.time, record_s=settings.messaging.record_s
+    )
+    mailroom = Mailroom(
+        messages, settings=settings.messaging, brancher=brancher, clock=loop.time, wall=time.time
+    )
+    locations = _locations(settings, kept.accounts, own_addresses, mailroom)
+    gate = _gate(settings, kept, locations, entropy)
+    messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
     routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
     dispatcher = Dispatcher(
-        locations=locations, gate=gate, brancher=brancher, routes=routes, clock=loop.time
+        locations=locations,
+        gate=gate,
+        brancher=brancher,
+        routes=routes,
+        clock=loop.time,
+        late=mailroom.on_stray,
     )
     certificates = _certificates(settings)
     endpoint = _endpoint(settings, dispatcher, certificates, timers)
@@ -127,9 +141,11 @@ async def build(
         settings=settings.registrar,
         entropy=entropy,
         store=rows,
+        on_bound=(mailroom.on_bound,),
     )
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
-    proxy = Proxy(endpoint.table, brancher, times=times, user=locations)
+    proxy = Proxy(endpoint.table, brancher, times=times, user=locations, keeper=mailroom.deposits)
+    mailroom.attach(endpoint.table, locations.find, locations, rearm=endpoint.after_batch)
     calls = build_calls(
         endpoint.table.invites,
         secret=kept.secret,
@@ -149,22 +165,30 @@ async def build(
         gate,
         kept.engine,
         kept.writer,
+        mailroom,
         certificates,
     )
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
     await _restore(registrar, rows, endpoint, loop.time())
+    waiting = await mailroom.restore()
+    if waiting:
+        log.info("messages wait", count=waiting)
     return server
 
 
 def _locations(
-    settings: Settings, accounts: AccountTable | None, own_addresses: set[tuple[str, int]]
+    settings: Settings,
+    accounts: AccountTable | None,
+    own_addresses: set[tuple[str, int]],
+    waiting: Waiting,
 ) -> Locations:
     return Locations(
         settings.server.domains,
         accounts=OpenAccounts() if accounts is None else AccountsByAor(accounts),
         bindings_max=settings.registrar.bindings_max,
         own_addresses=own_addresses,
+        waiting=waiting,
     )
 
 

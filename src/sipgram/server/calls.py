@@ -46,6 +46,7 @@ class Hop:
     flow: Flow
     name: bytes
     is_silent: bool = False
+    instance: bytes = b""
 
 
 class Calls:

@@ -54,13 +54,18 @@ class Dispatcher:
         brancher: Brancher,
         routes: Mapping[bytes, Service],
         clock: Callable[[], float],
+        late: Callable[[Message, float], bool] = lambda response, now: False,
     ) -> None:
-        """``gate`` is None when every From is believed (``--auth none``)."""
+        """``gate`` is None when every From is believed (``--auth none``).
+
+        ``late`` takes a 2xx that no transaction waits for, and says whether it knew it (D12).
+        """
         self._locations = locations
         self._gate = gate
         self._brancher = brancher
         self._routes = routes
         self._clock = clock
+        self._late = late
         self._tasks: set[asyncio.Task[None]] = set()
         self._table: TransactionTable
         self._proxy: Proxy
@@ -113,8 +118,9 @@ class Dispatcher:
             self._reply(OVERLOADED, request, flow, now)
 
     def on_stray(self, response: Message, flow: Flow, now: float) -> None:
-        """Drop a response that no transaction waits for (RFC 6026 §8.9)."""
-        self.strays += 1
+        """Drop a response that no transaction waits for (RFC 6026 §8.9), but a late 2xx (D12)."""
+        if not (200 <= response.status < 300 and self._late(response, now)):
+            self.strays += 1
 
     def refuse_open(self) -> None:
         """Answer what is still open with 480, since nobody will answer it later."""

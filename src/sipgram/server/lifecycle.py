@@ -154,6 +154,7 @@ async def _sweep(server: Server, loop: asyncio.AbstractEventLoop) -> None:
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
         server.locations.sweep(loop.time(), at_most=SWEEP_AORS)
+        server.mailroom.tick(loop.time())
 
 
 async def _follow_accounts(server: Server) -> None:

@@ -10,7 +10,9 @@ from sipgram.server.dispatch import Dispatcher, Service
 from sipgram.server.ways import NoSockets, Sockets, Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.store import Account
+from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
+from sipgram.services.messaging.store import MessageStore
 from sipgram.services.registrar.location import Accounts, Binding, Locations, OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.store import NoBindingStore
@@ -33,6 +35,8 @@ from sipgram.testing.recording import RecordingFlow
 DOMAIN = "example.com"
 PASSWORD = "secret"
 SECRET = b"s" * 32
+EPOCH = 1_700_000_000.0
+"""The wall clock's lead over the monotonic one."""
 
 
 class Household:
@@ -80,29 +84,37 @@ class Node:
         trust: Iterable[str] = (),
         routes: Mapping[bytes, Service] | None = None,
         sockets: Sockets | None = None,
+        store: MessageStore | None = None,
+        messaging: MessagingSettings | None = None,
     ) -> None:
+        """With ``store`` messages are kept for devices that are away."""
         self.clock = ManualClock(1_000.0)
         self.household = Household()
         accounts: Accounts = self.household if has_digest else OpenAccounts()
+        brancher = Brancher(SECRET, node=NodeId("n1"))
+        settings = messaging or MessagingSettings()
+        self.mailroom = None if store is None else self._mailroom(store, settings, brancher)
         self.locations = Locations(
             (DOMAIN,),
             accounts=accounts,
             bindings_max=1_000,
             own_addresses={("192.0.2.100", 5060)},
+            waiting=self.mailroom,
         )
-        brancher = Brancher(SECRET, node=NodeId("n1"))
         self.gate = self._gate(trust) if has_digest else None
-        messaging = Messaging(self.locations.find, settings=MessagingSettings())
+        deposits = None if self.mailroom is None else self.mailroom.deposits
+        service = Messaging(self.locations.find, settings=settings, deposits=deposits)
         registrar = Registrar(
             self.locations,
             routes=SourceRoutes(),
             settings=RegistrarSettings(spread=False),
             entropy=CountingEntropy(),
             store=NoBindingStore(),
+            on_bound=() if self.mailroom is None else (self.mailroom.on_bound,),
         )
         services: dict[bytes, Service] = {
-            b"MESSAGE": messaging,
-            b"OPTIONS": messaging,
+            b"MESSAGE": service,
+            b"OPTIONS": service,
             b"REGISTER": registrar,
             **(routes or {}),
         }
@@ -112,9 +124,12 @@ class Node:
             brancher=brancher,
             routes=services,
             clock=self.clock,
+            late=self._late,
         )
         self.table = TransactionTable(self.dispatcher, timers=Timers())
-        proxy = Proxy(self.table, brancher, times=ForkTimes(), user=self.locations)
+        proxy = Proxy(self.table, brancher, times=ForkTimes(), user=self.locations, keeper=deposits)
+        if self.mailroom is not None:
+            self.mailroom.attach(self.table, self.locations.find, self.locations)
         calls = build_calls(
             self.table.invites,
             secret=SECRET,
@@ -126,6 +141,20 @@ class Node:
         self.dispatcher.attach(self.table, proxy, calls)
         self.flow = RecordingFlow(host=b"192.0.2.9")
 
+    def _mailroom(
+        self, store: MessageStore, settings: MessagingSettings, brancher: Brancher
+    ) -> Mailroom:
+        return Mailroom(
+            store,
+            settings=settings,
+            brancher=brancher,
+            clock=self.clock,
+            wall=lambda: self.clock.now + EPOCH,
+        )
+
+    def _late(self, response: Message, now: float) -> bool:
+        return self.mailroom is not None and self.mailroom.on_stray(response, now)
+
     def _gate(self, trust: Iterable[str]) -> Gate:
         mint = NonceMint(SECRET, node=NodeId("n1"), process=b"run1", lifetime_s=300.0)
         return Gate(
@@ -135,7 +164,15 @@ class Node:
             peers=Peers(trust),
         )
 
-    def bind(self, user: str, *, port: int = 5060, is_reliable: bool = False) -> RecordingFlow:
+    def bind(
+        self,
+        user: str,
+        *,
+        port: int = 5060,
+        is_reliable: bool = False,
+        instance: bytes = b"",
+        for_s: float = 3600,
+    ) -> RecordingFlow:
         """Register a phone of ``user``; return the flow to it."""
         entry = self.locations.find(f"sip:{user}@{DOMAIN}".encode())
         uri = f"sip:{user}@198.51.100.1:{port}".encode()
@@ -145,13 +182,29 @@ class Node:
             value=b"<" + uri + b">",
             uri=uri,
             flow=flow,
-            expires=self.clock.now + 3600,
+            expires=self.clock.now + for_s,
             call_id=b"c",
             cseq=1,
             updated=self.clock.now,
+            instance=instance,
         )
         self.locations.attach(entry, binding)
+        if entry.has_inbox and self.mailroom is not None:
+            self.mailroom.on_bound(entry, binding)
         return flow
+
+    def unbind(self, user: str, *, port: int = 5060) -> None:
+        """End the binding of a phone, whose device is away from now on."""
+        entry = self.locations.find(f"sip:{user}@{DOMAIN}".encode())
+        for binding in [b for b in entry.bindings if b.uri.endswith(b":%d" % port)]:
+            self.locations.lose(entry, binding)
+
+    def advance(self, by_s: float) -> None:
+        """Let time go by, deadline after deadline."""
+        end = self.clock.now + by_s
+        while self.table.next_due <= end:
+            self.table.advance(self.clock.move_to(max(self.clock.now, self.table.next_due)))
+        self.table.advance(self.clock.move_to(end))
 
     def receive(self, raw: bytes, *, flow: RecordingFlow | None = None) -> None:
         """Let bytes come in."""

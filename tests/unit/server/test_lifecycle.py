@@ -216,7 +216,7 @@ async def test_draining_ends_in_time_though_a_phone_is_silent(tmp_path: Path) ->
 
             serve.process.send_signal(signal.SIGTERM)
 
-            assert (await alice.read()).status == 480
+            assert (await alice.read()).status == 202
             await serve.ended()
 
 

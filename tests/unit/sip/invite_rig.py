@@ -31,6 +31,7 @@ class Device:
         self.way.is_alive = is_alive
         self.flow: Flow = self.way
         self.is_silent = False
+        self.instance = b""
 
     @property
     def got(self) -> list[Message]:

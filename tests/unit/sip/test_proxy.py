@@ -27,6 +27,7 @@ class Device:
         self.way = RecordingFlow(host=b"192.0.2.%d" % n, is_reliable=is_reliable)
         self.flow: Flow = self.way
         self.is_silent = is_silent
+        self.instance = b""
 
     @property
     def request(self) -> bytes:

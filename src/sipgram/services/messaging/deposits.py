@@ -74,6 +74,8 @@ class Deposits:
         """Begin to keep a request that some device did not take (``sip.keeping.Keeper``)."""
         if not rules.is_storable(request):
             return None
+        if request.to_tag and request.has(b"route"):
+            return None  # D31: within a dialog nothing is stored.
         try:
             inbox = self._inbox_of(request.uri)
         except Refusal:

@@ -138,9 +138,9 @@ class Drainer:
         device = drain.device
         self._drains.pop(device, None)
         inbox = device.inbox
-        if not device.is_waiting and self.bindings(device, now):
-            if inbox.devices.get(device.instance) is device:  # Its binding says that it is there.
-                del inbox.devices[device.instance]
+        is_known = inbox.devices.get(device.instance) is device
+        if is_known and not device.is_waiting and self.bindings(device, now):
+            del inbox.devices[device.instance]  # Its binding says that it is there.
 
 
 class Drain:

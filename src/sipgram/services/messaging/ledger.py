@@ -36,8 +36,13 @@ RETRIES_AT_ONCE: Final = 500
 class Kept(Protocol):
     """A message on disk."""
 
-    id: int
-    sender: bytes
+    @property
+    def id(self) -> int:
+        """Names it."""
+
+    @property
+    def sender(self) -> bytes:
+        """Whose messages keep their order."""
 
     @property
     def size(self) -> int:

@@ -93,9 +93,9 @@ class Messaging:
             if device.expires > now and device.takes(request.method):
                 return Forward(bindings)
         targets = [b for b in bindings if b.expires > now and b.takes(request.method)]
-        if self._deposits is not None and (recipient.has_inbox or not targets):
-            if rules.is_storable(request):
-                return self._keep(request, recipient, targets, source, account_id, now)
+        may_keep = self._deposits is not None and (recipient.has_inbox or not targets)
+        if may_keep and rules.is_storable(request):
+            return self._keep(request, recipient, targets, source, account_id, now)
         if not targets:
             raise Refusal(480, "Temporarily Unavailable", (b"Retry-After: 30",))
         return Forward(_others(targets, source))

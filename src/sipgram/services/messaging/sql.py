@@ -233,7 +233,8 @@ class MessageRows:
 
     async def _all(self, query: Select[Any]) -> Sequence[Any]:
         async with self._engine.connect() as connection:
-            return (await connection.execute(query)).all()
+            rows: Sequence[Any] = (await connection.execute(query)).all()
+            return rows
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -33,10 +33,10 @@ def head_of(request: Message, cuts: Sequence[Cut], *, received_utc: float) -> by
         if first >= start:
             parts.append(raw[start:first])
             start = last
-    parts.append(raw[start:end].rstrip(b"\r\n") + b"\r\n")
+    parts.append(raw[start:end])
+    head = b"".join(parts).rstrip(b"\r\n") + b"\r\n"
     if not request.has(b"date"):
-        parts.append(b"Date: " + formatdate(received_utc, usegmt=True).encode() + b"\r\n")
-    head = b"".join(parts).removeprefix(b"\r\n")
+        head += b"Date: " + formatdate(received_utc, usegmt=True).encode() + b"\r\n"
     if head.count(b"\n") != head.count(b"\r\n"):  # Written by hand, from loopback.
         head = head.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     return head

@@ -3,6 +3,7 @@
 import pytest
 
 from sipgram.errors import Refusal
+from sipgram.services.answers import Forward
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.registrar.location import AorEntry, Binding, Locations
 from sipgram.settings import MessagingSettings
@@ -47,6 +48,7 @@ class Rig:
         self, message: Message | None = None, *, source: Flow = STRANGER, now: float = 0.0
     ) -> list[bytes]:
         forward = self.messaging.handle(message or message_of(), source, 1, now)
+        assert isinstance(forward, Forward)
         return [target.uri for target in forward.targets]
 
 

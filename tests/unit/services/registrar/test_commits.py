@@ -153,10 +153,14 @@ async def test_d37_a_late_failure_does_not_undo_a_newer_registration() -> None:
     assert rig.uris() == [b"sip:bob@192.0.2.2:5060"]
 
 
-async def test_those_who_wait_for_a_binding_hear_of_new_and_changed_ones() -> None:
+async def test_those_who_wait_for_a_binding_hear_of_new_changed_and_refreshed_ones() -> None:
+    """D17: nobody waits at first, so that nobody is told."""
     rig = Rig()
+    entry = rig.locations.find(b"sip:bob@example.com")
 
-    await rig.register(HOME)
+    await rig.register(HOME, cseq=1)
+    assert rig.bound == []
+    entry.has_inbox = True
     await rig.register(HOME, cseq=2)
     await rig.register(HOME + b";q=0.1", cseq=3)
     await rig.register(HOME, expires=b"0", cseq=4)
