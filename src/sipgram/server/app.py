@@ -114,12 +114,7 @@ async def build(
     own_addresses: set[tuple[str, int]] = set()
     kept = await _open_database(settings, entropy)
     brancher = Brancher(kept.secret, node=NodeId(settings.server.node))
-    messages = MessageRows(
-        kept.engine, kept.writer, wall=time.time, record_s=settings.messaging.record_s
-    )
-    mailroom = Mailroom(
-        messages, settings=settings.messaging, brancher=brancher, clock=loop.time, wall=time.time
-    )
+    mailroom = _mailroom(kept, settings, brancher)
     locations = _locations(settings, kept.accounts, own_addresses, mailroom)
     gate = _gate(settings, kept, locations, entropy)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
@@ -171,10 +166,25 @@ async def build(
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
     await _restore(registrar, rows, endpoint, loop.time())
+    await _restore_messages(mailroom)
+    return server
+
+
+async def _restore_messages(mailroom: Mailroom) -> None:
     waiting = await mailroom.restore()
     if waiting:
         log.info("messages wait", count=waiting)
-    return server
+
+
+def _mailroom(kept: "_Kept", settings: Settings, brancher: Brancher) -> Mailroom:
+    record_s = settings.messaging.record_s
+    return Mailroom(
+        MessageRows(kept.engine, kept.writer, wall=time.time, record_s=record_s),
+        settings=settings.messaging,
+        brancher=brancher,
+        clock=asyncio.get_running_loop().time,
+        wall=time.time,
+    )
 
 
 def _locations(

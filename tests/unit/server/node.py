@@ -104,18 +104,10 @@ class Node:
         self.gate = self._gate(trust) if has_digest else None
         deposits = None if self.mailroom is None else self.mailroom.deposits
         service = Messaging(self.locations.find, settings=settings, deposits=deposits)
-        registrar = Registrar(
-            self.locations,
-            routes=SourceRoutes(),
-            settings=RegistrarSettings(spread=False),
-            entropy=CountingEntropy(),
-            store=NoBindingStore(),
-            on_bound=() if self.mailroom is None else (self.mailroom.on_bound,),
-        )
         services: dict[bytes, Service] = {
             b"MESSAGE": service,
             b"OPTIONS": service,
-            b"REGISTER": registrar,
+            b"REGISTER": self._registrar(),
             **(routes or {}),
         }
         self.dispatcher = Dispatcher(
@@ -150,6 +142,16 @@ class Node:
             brancher=brancher,
             clock=self.clock,
             wall=lambda: self.clock.now + EPOCH,
+        )
+
+    def _registrar(self) -> Registrar:
+        return Registrar(
+            self.locations,
+            routes=SourceRoutes(),
+            settings=RegistrarSettings(spread=False),
+            entropy=CountingEntropy(),
+            store=NoBindingStore(),
+            on_bound=() if self.mailroom is None else (self.mailroom.on_bound,),
         )
 
     def _late(self, response: Message, now: float) -> bool:

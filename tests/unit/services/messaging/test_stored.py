@@ -7,8 +7,9 @@ from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.testing.messages import response
 from sipgram.testing.recording import RecordingFlow
-from tests.unit.server.node import Node, texted
-from tests.unit.services.messaging.memory import MemoryStore
+
+from ...server.node import Node, texted
+from .memory import MemoryStore
 
 A, B, C = b'"<urn:uuid:a>"', b'"<urn:uuid:b>"', b'"<urn:uuid:c>"'
 
@@ -18,7 +19,7 @@ class House(Node):
 
     def __init__(self, store: MemoryStore | None = None, **limits: int) -> None:
         self.store = store or MemoryStore()
-        settings = MessagingSettings(**limits)  # type: ignore[arg-type]
+        settings = MessagingSettings(**limits)
         super().__init__(has_digest=False, store=self.store, messaging=settings)
         self._sent = 0
 
