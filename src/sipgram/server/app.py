@@ -20,7 +20,7 @@ from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
 from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
-from sipgram.server.calls import build_calls
+from sipgram.server.calls import Calls, build_calls
 from sipgram.server.dispatch import Dispatcher
 from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
@@ -141,15 +141,7 @@ async def build(
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
     proxy = Proxy(endpoint.table, brancher, times=times, user=locations, keeper=mailroom.deposits)
     mailroom.attach(endpoint.table, locations.find, locations, rearm=endpoint.after_batch)
-    calls = build_calls(
-        endpoint.table.invites,
-        secret=kept.secret,
-        node=NodeId(settings.server.node),
-        locations=locations,
-        ways=Ways(endpoint, entropy=entropy),
-        clock=loop.time,
-        rearm=endpoint.after_batch,
-    )
+    calls = _calls(kept, settings, endpoint, locations, entropy)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.after_batch)
     server = Server(
         settings,
@@ -168,6 +160,20 @@ async def build(
     await _restore(registrar, rows, endpoint, loop.time())
     await _restore_messages(mailroom)
     return server
+
+
+def _calls(
+    kept: "_Kept", settings: Settings, endpoint: Endpoint, locations: Locations, entropy: Entropy
+) -> Calls:
+    return build_calls(
+        endpoint.table.invites,
+        secret=kept.secret,
+        node=NodeId(settings.server.node),
+        locations=locations,
+        ways=Ways(endpoint, entropy=entropy),
+        clock=asyncio.get_running_loop().time,
+        rearm=endpoint.after_batch,
+    )
 
 
 async def _restore_messages(mailroom: Mailroom) -> None:
