@@ -13,6 +13,7 @@ from sipgram.sip.message.headers import KINDS
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.scan import PlainMessage
 from sipgram.sip.message.scan import scan as scan_plain
+from sipgram.sip.message.usual import scan_usual
 
 TORTURE: Final = Path(__file__).parents[1] / "data" / "rfc4475"
 
@@ -197,19 +198,26 @@ def is_native(data: bytes, *, bare_lf: bool = False) -> bool:
 
 
 def differences(data: bytes, *, bare_lf: bool = False) -> list[str]:
-    """Return in what the twins differ on these bytes, a line each."""
-    native, plain = scan_native(data, bare_lf=bare_lf), scan_plain(data, bare_lf=bare_lf)
-    found = [
-        f"{name}: native {getattr(native, name)!r}, plain {getattr(plain, name)!r}"
-        for name in ATTRIBUTES
-        if getattr(native, name) != getattr(plain, name)
+    """Return in what the two quick scanners differ from the careful one, a line each."""
+    plain = scan_plain(data, bare_lf=bare_lf)
+    return [
+        *_differences("native", scan_native(data, bare_lf=bare_lf), plain),
+        *_differences("usual", scan_usual(data, bare_lf=bare_lf), plain),
     ]
-    if isinstance(native, PlainMessage):
+
+
+def _differences(kind: str, quick: Message, plain: PlainMessage) -> list[str]:
+    found = [
+        f"{name}: {kind} {getattr(quick, name)!r}, plain {getattr(plain, name)!r}"
+        for name in ATTRIBUTES
+        if getattr(quick, name) != getattr(plain, name)
+    ]
+    if isinstance(quick, PlainMessage):
         return found
     for method, *arguments in _calls(plain):
-        told, meant = _outcome(native, method, arguments), _outcome(plain, method, arguments)
+        told, meant = _outcome(quick, method, arguments), _outcome(plain, method, arguments)
         if told != meant:
-            found.append(f"{method}{tuple(arguments)}: native {told!r}, plain {meant!r}")
+            found.append(f"{method}{tuple(arguments)}: {kind} {told!r}, plain {meant!r}")
     return found
 
 

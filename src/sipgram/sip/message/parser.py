@@ -7,7 +7,7 @@ from sipgram.native import scan_enabled
 from sipgram.sip.message import digest
 from sipgram.sip.message.digest import Credentials
 from sipgram.sip.message.message import Message
-from sipgram.sip.message.scan import scan as scan_plain
+from sipgram.sip.message.usual import scan_usual
 
 
 class Parse(Protocol):
@@ -19,7 +19,7 @@ class Parse(Protocol):
 
 def _pick() -> tuple[Parse, Callable[[bytes], Credentials]]:
     if not scan_enabled():
-        return scan_plain, digest.parse_credentials
+        return scan_usual, digest.parse_credentials
     from sipgram.sip.message import _scan
 
     return _scan.scan, _scan.parse_credentials

@@ -5,12 +5,13 @@ from typing import cast
 
 from sipgram.sip.message import scan as plain_scan
 from sipgram.sip.message.parser import Parse
+from sipgram.sip.message.usual import scan_usual
 from sipgram.testing.messages import wire
 
 
 def implementations() -> dict[str, Parse]:
     """Return the plain scanner, and the native one when it was compiled."""
-    found: dict[str, Parse] = {"plain": plain_scan.scan}
+    found: dict[str, Parse] = {"plain": plain_scan.scan, "usual": scan_usual}
     try:
         native = importlib.import_module("sipgram.sip.message._scan")
     except ImportError:
