@@ -231,15 +231,8 @@ def _read(data: bytes, match: re.Match[bytes]) -> UsualMessage | None:
     message.max_forwards = int(hops) if hops else -1
     if message.cseq > CSEQ_MAX or message.max_forwards > 255:
         return None
-    message.raw = data
-    message.content_length = -1
-    if length:
-        message.content_length = int(length)
-        left = len(data) - end - message.content_length
-        if left < 0:
-            return None
-        if left:
-            message.raw = data[: end + message.content_length]
+    if not _cut(message, data, end, length):
+        return None
     message._lines = match
     message._careful = None
     message._sent_host = host
@@ -261,6 +254,19 @@ def _read(data: bytes, match: re.Match[bytes]) -> UsualMessage | None:
     named = b"INVITE" if of == b"ACK" else of
     message.key = b"%b %b %b" % (branch, message.sent_by, named)
     return message
+
+
+def _cut(message: UsualMessage, data: bytes, end: int, length: bytes | None) -> bool:
+    """Take the body's length; False when not all of it came."""
+    message.raw = data
+    message.content_length = -1
+    if length is None:
+        return True
+    message.content_length = int(length)
+    over = len(data) - end - message.content_length
+    if over > 0:
+        message.raw = data[: end + message.content_length]
+    return over >= 0
 
 
 def _rport(parameter: bytes | None) -> int:
