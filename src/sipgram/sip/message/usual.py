@@ -244,16 +244,21 @@ def _read(data: bytes, match: re.Match[bytes]) -> UsualMessage | None:
     message.sent_port = int(port) if port else 0
     message.sent_by = host + colon if colon else host
     message.method = of
+    message.status, message.uri, message.key = 0, b"", b""
+    message.reason = reason or b""
     if status:
-        message.status, message.uri, message.key = int(status), b"", b""
-        message.reason = reason or b""
+        message.status = int(status)
         return message
-    if not branch.startswith(BRANCH_COOKIE) or len(branch) == len(BRANCH_COOKIE):
-        return None
-    message.status, message.uri, message.reason = 0, uri, b""
-    named = b"INVITE" if of == b"ACK" else of
+    message.uri = uri
+    return message if _name(message) else None
+
+
+def _name(message: UsualMessage) -> bool:
+    """Name the request's server transaction; False for a branch of the RFC 2543 sort."""
+    branch, method = message.branch, message.method
+    named = b"INVITE" if method == b"ACK" else method
     message.key = b"%b %b %b" % (branch, message.sent_by, named)
-    return message
+    return branch.startswith(BRANCH_COOKIE) and len(branch) > len(BRANCH_COOKIE)
 
 
 def _cut(message: UsualMessage, data: bytes, end: int, length: bytes | None) -> bool:
