@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 from .peers import DOMAIN, Caller, Device, Sender
@@ -147,8 +147,7 @@ class World:
         async with asyncio.timeout(SETTLE_WITHIN_S):
             for device in self.devices:
                 device.is_on = True
-                while await device.register() != 200:
-                    await asyncio.sleep(0.2)
+                assert await device.register() == 200
             before = -1
             while (taken := sum(len(device.taken) for device in self.devices)) != before:
                 before = taken
@@ -180,7 +179,7 @@ class World:
             of_one = [body for body in first if body.startswith(f"{sender.name}>")]
             report.faults += [
                 f"{device.name} got {body} after {before}"
-                for before, body in zip(of_one, of_one[1:], strict=False)
+                for before, body in pairwise(of_one)
                 if body < before
             ]
         identities = {taken.body: set[object]() for taken in device.taken}

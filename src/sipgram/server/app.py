@@ -155,10 +155,11 @@ async def build(
         mailroom,
         certificates,
     )
+    await _load_messages(mailroom)
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
     await _restore(registrar, rows, endpoint, loop.time())
-    await _restore_messages(mailroom)
+    mailroom.revive()
     return server
 
 
@@ -176,8 +177,8 @@ def _calls(
     )
 
 
-async def _restore_messages(mailroom: Mailroom) -> None:
-    waiting = await mailroom.restore()
+async def _load_messages(mailroom: Mailroom) -> None:
+    waiting = await mailroom.load()
     if waiting:
         log.info("messages wait", count=waiting)
 

@@ -152,17 +152,19 @@ class Deposit:
 
     # ---- writing ---------------------------------------------------------------------------
 
-    def begin(self, now: float, *, is_forked: bool) -> None:
+    def begin(self, now: float, *, forked_to: Sequence[KeptTarget] = ()) -> None:
         """Write the message for every device of the account: nobody has taken it yet.
 
-        ``is_forked`` when it is relayed at the same time, and ``conclude`` will follow.
+        ``forked_to`` are those to whom it is relayed at the same time; ``conclude`` will follow.
 
         Raises:
             Refusal: there is no room.
             Unavailable: nothing can be written now.
         """
         self._all.check_room(self.inbox, self.message.size)
-        self._is_forked = is_forked
+        self._is_forked = bool(forked_to)
+        for target in forked_to:
+            self._device(target.instance)  # Else one that stays silent would inherit nothing.
         self._put(is_for_all=True, copies=(), now=now)
 
     def wait(self, done: Done) -> None:
@@ -193,6 +195,7 @@ class Deposit:
             inbox.forking.discard(message.id)
             inbox.release(message.sender)
             inbox.recent.pop(message.digest, None)
+            ledger.drop(message.id)  # It may be on disk all the same, and nobody promised it.
         else:
             self.is_kept = True
             self._all.stored += 1
@@ -282,7 +285,7 @@ class Deposit:
     def _begin_late(self, now: float) -> None:
         """Write only now, when it is known who took the message."""
         if not self._taken:
-            self.begin(now, is_forked=False)
+            self.begin(now)
             return
         self._is_shared = True
         copies = [

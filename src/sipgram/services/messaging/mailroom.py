@@ -150,8 +150,15 @@ class Mailroom:
         for inbox in inboxes:
             inbox.forget_recent(now)
             self.ledger.forget_unseen(inbox, now)
+            self._forget_present(inbox, now)
             if self.ledger.drop_idle(inbox):
                 self._unmark(inbox)
+
+    def _forget_present(self, inbox: Inbox, now: float) -> None:
+        """Let the bindings alone speak for devices that are there and have their mail."""
+        for device in list(inbox.devices.values()):
+            if not device.is_waiting and not inbox.forking and self.drainer.bindings(device, now):
+                del inbox.devices[device.instance]
 
     def _on_due(self, due: Sequence[DueMessage]) -> None:
         self._is_looking = False
@@ -174,8 +181,8 @@ class Mailroom:
 
     # ---- restart ---------------------------------------------------------------------------
 
-    async def restore(self) -> int:
-        """Read back what waits for whom; return how many messages do."""
+    async def load(self) -> int:
+        """Read back what waits for whom, before anybody is served; return how many messages do."""
         now, wall = self._clock(), self._wall()
         async for away in self._store.load_devices():
             inbox = self.ledger.inbox(away.aor, away.account_id)
@@ -195,9 +202,13 @@ class Mailroom:
             known = self.ledger.find(bound.aor)
             if known is not None:
                 known.device(bound.device, now=now - max(0.0, wall - bound.seen_utc))
+        return len(open_ids)
+
+    def revive(self) -> None:
+        """The bindings are back: begin to deliver to those who are there."""
+        now = self._clock()
         for aor in {inbox.aor for inbox in self.ledger.inboxes()}:
             self._revive(aor, now)
-        return len(open_ids)
 
     def _restored(self, message: WaitingMessage, now: float, wall: float) -> Inbox:
         inbox = self.ledger.inbox(message.aor, message.account_id)

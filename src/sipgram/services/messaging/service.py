@@ -124,8 +124,9 @@ class Messaging:
         deposit = self._deposits.deposit(request, inbox, cuts, now)
         if not ready:
             return Commit(lambda done: _begin(deposit, done, now), _accepted)
-        deposit.begin(now, is_forked=True)
-        return Forward(_others(ready, source), deposit=deposit)
+        forked = _others(ready, source)
+        deposit.begin(now, forked_to=forked)
+        return Forward(forked, deposit=deposit)
 
     def _on_streams(
         self, request: Message, bindings: Sequence[Device], now: float
@@ -157,7 +158,7 @@ def _in_order(inbox: Inbox, request: Message, targets: list[Device]) -> list[Dev
 
 def _begin(deposit: Deposit, done: Done, now: float) -> None:
     deposit.wait(done)
-    deposit.begin(now, is_forked=False)
+    deposit.begin(now)
 
 
 def _accepted(error: Exception | None) -> Reply:

@@ -24,6 +24,7 @@ class Binding:
     """One contact of an AoR, and the flow that reaches it; a ``Target`` of the proxy."""
 
     __slots__ = (
+        "account_id",
         "aor",
         "call_id",
         "cseq",
@@ -60,6 +61,7 @@ class Binding:
         params: bytes = b"",
         q: float = 1.0,
     ) -> None:
+        self.account_id = 0  # Whose it is, told when it is attached.
         self.aor = aor
         self.value = value  # The Contact value as it came: an equal one is a plain refresh.
         self.uri = uri
@@ -215,6 +217,7 @@ class Locations:
             self._by_aor[entry.aor] = entry
         entry.bindings.append(binding)
         binding.entry = entry
+        binding.account_id = entry.account_id
         self.bindings_count += 1
 
     def detach(self, entry: AorEntry, binding: Binding) -> None:

@@ -35,9 +35,13 @@ class BindingRows:
         if len(put) == 1 and not drop:
             submit("binding_put", self._row(put[0], now), done)
             return
-        last = _LastOf(len(put) + len(drop), done)
+        last = _LastOf(len(put) + 2 * len(drop), done)
+        wall = self._wall()
         try:
             for binding in drop:
+                # D7: its device is waited for, even when this process ends now.
+                row = (binding.aor, binding.instance, binding.account_id, False, wall)
+                submit("device_put", row, last)
                 submit("binding_drop", (binding.aor, binding.key), last)
             for binding in put:
                 submit("binding_put", self._row(binding, now), last)
@@ -84,11 +88,10 @@ class BindingRows:
 
     def _row(self, binding: Binding, now: float) -> tuple[object, ...]:
         wall = self._wall()
-        account_id = binding.entry.account_id if binding.entry is not None else 0
         return (
             binding.aor,
             binding.key,
-            account_id or None,  # Nobody has an account under --auth none.
+            binding.account_id or None,  # Nobody has an account under --auth none.
             binding.value,
             binding.instance,
             0,

@@ -413,7 +413,8 @@ async def test_a_restart_forgets_nothing() -> None:
 
     again = House(house.store)
     assert again.mailroom is not None
-    assert await again.mailroom.restore() == 2
+    assert await again.mailroom.load() == 2
+    again.mailroom.revive()
 
     assert again.drained(again.bind("bob", port=1, instance=A)) == [b"1"]
     assert again.drained(again.bind("bob", port=2, instance=B)) == [b"0", b"1"]
