@@ -89,7 +89,7 @@ class Caller(Peer):
                 while not answered.done():
                     self.send(raw)
                     await asyncio.wait([answered], timeout=REPEAT_S)
-            return answered.result()
+            return int(answered.result())
         except TimeoutError:
             return 0
         finally:

@@ -137,10 +137,8 @@ class Drainer:
         self.rest(drain, now)
         device = drain.device
         self._drains.pop(device, None)
-        inbox = device.inbox
-        is_known = inbox.devices.get(device.instance) is device
-        if is_known and not device.is_waiting and self.bindings(device, now):
-            del inbox.devices[device.instance]  # Its binding says that it is there.
+        if self.bindings(device, now):
+            device.inbox.let_go(device)
 
 
 class Drain:

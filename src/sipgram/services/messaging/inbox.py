@@ -84,6 +84,15 @@ class Inbox:
             device = self.devices[instance] = Device(self, instance, seen=now, is_page=is_page)
         return device
 
+    def let_go(self, device: Device) -> None:
+        """Let its bindings alone speak for a device that is there, unless something may wait.
+
+        Not while a message is on its way to disk: it is to find those whom it waits for.
+        """
+        is_busy = device.is_waiting or self.committing or self.forking
+        if not is_busy and self.devices.get(device.instance) is device:
+            del self.devices[device.instance]
+
     def expect(self, sender: bytes) -> None:
         """Count a message of ``sender`` that is about to wait (D16)."""
         self.senders[sender] = self.senders.get(sender, 0) + 1

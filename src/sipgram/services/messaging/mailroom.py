@@ -127,8 +127,7 @@ class Mailroom:
         if device is not None:
             self.ledger.back(device)
             device.seen = now
-            if not (device.is_waiting or inbox.committing):
-                del inbox.devices[binding.instance]
+            inbox.let_go(device)
         elif inbox.untaken or inbox.committing:
             device = inbox.device(binding.instance, now=now)
         if device is not None and device.is_waiting:
@@ -157,8 +156,8 @@ class Mailroom:
     def _forget_present(self, inbox: Inbox, now: float) -> None:
         """Let the bindings alone speak for devices that are there and have their mail."""
         for device in list(inbox.devices.values()):
-            if not device.is_waiting and not inbox.forking and self.drainer.bindings(device, now):
-                del inbox.devices[device.instance]
+            if not device.is_waiting and self.drainer.bindings(device, now):
+                inbox.let_go(device)
 
     def _on_due(self, due: Sequence[DueMessage]) -> None:
         self._is_looking = False

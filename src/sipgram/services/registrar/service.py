@@ -74,6 +74,8 @@ class Registrar:
     def _commit(self, entry: AorEntry, changes: "Changes", now: float) -> Commit:
         """Answer once the change cannot be lost any more (D37)."""
         put, drop = changes.put, changes.ended
+        for binding in drop:  # Now: what comes while this is being written must wait for them.
+            self._locations.tell_gone(entry, binding)
         if drop:
             keys = {binding.key for binding in put}
             drop = [binding for binding in drop if binding.key not in keys]
@@ -104,8 +106,6 @@ class Registrar:
                 continue  # Replaced, or its account is gone, in the meantime.
             for told in self._on_bound:
                 told(entry, binding)
-        for binding in changes.ended:
-            self._locations.tell_gone(entry, binding)
         return Reply(200, headers=self._listed(entry, now))
 
     def _unchanged(self, entry: AorEntry, request: Message, source: Flow) -> Binding | None:

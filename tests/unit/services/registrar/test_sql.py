@@ -95,9 +95,11 @@ async def test_d37_a_commit_ends_when_its_last_row_is_on_disk() -> None:
     )
     await turns()
 
-    assert [statement for statement, _ in writer.rows] == ["binding_drop", "binding_put"]
-    assert writer.rows[0][1] == ("sip:bob@example.com", b"sip:x@192.0.2.9")
-    first, last = writer.dones
+    names = [statement for statement, _ in writer.rows]
+    assert names == ["device_put", "binding_drop", "binding_put"]
+    assert writer.rows[1][1] == ("sip:bob@example.com", b"sip:x@192.0.2.9")
+    device, first, last = writer.dones
+    device(None)
     first(None)
     await turns()
     assert not work.done()
