@@ -1,11 +1,11 @@
-# make run | test | interop | check | bench | fuzz | clean. Everything is put into .venv.
+# make run | test | interop | check | bench | chaos | fuzz | clean. Everything is put into .venv.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.pyx' 2>/dev/null)
 
-.PHONY: run test check interop bench fuzz clean
+.PHONY: run test check interop bench chaos fuzz clean
 
 run: $(VENV)/.server
 	@exec $(BIN)/sipgram serve --demo
@@ -29,6 +29,9 @@ interop: $(VENV)/.dev
 
 bench: $(VENV)/.server
 	$(BIN)/sipgram bench relay
+
+chaos: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m chaos.chaos --kills 200
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/differential.py --seconds 3600

@@ -80,6 +80,7 @@ def bound(*, uri: bytes = b"sip:bob@192.0.2.1", expires: float = 600.0) -> Bindi
         updated=0.0,
     )
     binding.entry = AorEntry(Aor("bob", "example.com"), 7)
+    binding.account_id = 7
     return binding
 
 
