@@ -155,11 +155,10 @@ async def build(
         mailroom,
         certificates,
     )
-    await _load_messages(mailroom)
+    await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
-    await _restore(registrar, rows, endpoint, loop.time())
-    mailroom.revive()
+    await _restore(server, registrar, rows)
     return server
 
 
@@ -297,9 +296,10 @@ def _gate(settings: Settings, kept: _Kept, locations: Locations, entropy: Entrop
     )
 
 
-async def _restore(registrar: Registrar, rows: BindingRows, endpoint: Endpoint, now: float) -> None:
+async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> None:
     """Take back the bindings of UDP phones; connections ended with the process that had them."""
     restored = 0
+    endpoint, now = server.endpoint, asyncio.get_running_loop().time()
     async for kept in rows.load():
         if not kept.flow.startswith("udp:"):
             continue
@@ -317,3 +317,4 @@ async def _restore(registrar: Registrar, rows: BindingRows, endpoint: Endpoint, 
             restored += 1
     if restored:
         log.info("bindings restored", count=restored)
+    server.mailroom.revive()
