@@ -96,7 +96,7 @@ def baresip(
             server=server.address(transport),
             transport=transport,
             certificate=server.certificate,
-            home=tmp_path / f"baresip-{len(started)}",
+            home=tmp_path / f"baresip-{account.user}",
         )
         started.append(phone)
         running.append(phone.program)
@@ -127,7 +127,7 @@ def linphone(
             server=server or under_test.address(transport),
             transport=transport,
             certificate=under_test.certificate,
-            home=tmp_path / f"linphone-{len(started)}",
+            home=tmp_path / f"linphone-{account.user}",
         )
         started.append(phone)
         running.append(phone.program)

@@ -63,7 +63,8 @@ class Linphone(Phone):
         """``certificate`` is what the server's is to be checked against, over TLS."""
         path = need(Tool.LINPHONE)
         for folder in (".local/share/linphone", ".config/linphone"):
-            (home / folder).mkdir(parents=True)  # Missing ones are not made but crash it.
+            # Missing ones are not made but crash it; a second start is the same device.
+            (home / folder).mkdir(parents=True, exist_ok=True)
         host, port = server
         configuration = home / "linphonerc"
         configuration.write_text(
