@@ -46,7 +46,9 @@ class Linphone(Phone):
     ) -> None:
         path = need(Tool.LINPHONE)
         for folder in (".local/share/linphone", ".config/linphone"):
-            (home / folder).mkdir(parents=True)  # Missing ones are not made but crash it.
+            (home / folder).mkdir(
+                parents=True, exist_ok=True
+            )  # Missing ones are not made but crash it.
         host, port = server
         configuration = home / "linphonerc"
         configuration.write_text(
