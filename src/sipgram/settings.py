@@ -92,6 +92,16 @@ class MessagingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CallSettings:
+    """How long phones ring."""
+
+    timer_c_s: float = 185.0
+    "A phone that rings is given up this long after its last provisional answer; RFC 3261 asks for more than 180."
+    group_s: float = 20.0
+    "How long contacts of one q ring before those of the next are tried."
+
+
+@dataclass(frozen=True, slots=True)
 class TransportSettings:
     """Limits of sockets and connections."""
 
@@ -135,5 +145,6 @@ class Settings:
     auth: AuthSettings = field(default_factory=AuthSettings)
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
+    calls: CallSettings = field(default_factory=CallSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
 TEXT = 'grüße, 日本 "quoted" <sip:x@y>; 50% \\n 😀'
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 def test_linphone_and_baresip_write_to_each_other(
     transport: Transport,
     alice: Account,

@@ -177,6 +177,7 @@ def _calls(
         node=NodeId(settings.server.node),
         locations=locations,
         ways=Ways(endpoint, entropy=entropy),
+        settings=settings.calls,
         clock=asyncio.get_running_loop().time,
         rearm=endpoint.after_batch,
     )

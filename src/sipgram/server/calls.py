@@ -16,6 +16,7 @@ from sipgram.identity import NodeId
 from sipgram.server.ways import Ways
 from sipgram.services.answers import Answer, Forward, Later, Reply
 from sipgram.services.registrar.location import Binding, Locations
+from sipgram.settings import CallSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.invite_proxy import CallTimes, InviteFork, InviteProxy, Onward
 from sipgram.sip.loops import LoopGuard, breadth_of
@@ -34,6 +35,7 @@ from sipgram.sip.transaction.invites import Invites
 log = structlog.get_logger("sipgram.server")
 
 AWAY: Final = (b"Retry-After: 30",)
+_DEFAULTS: Final = CallSettings()
 CONNECTS_MAX: Final = 1_000
 """Connections to contacts being opened at one time; beyond that the peer counts as away."""
 
@@ -247,13 +249,15 @@ def build_calls(
     locations: Locations,
     ways: Ways,
     clock: Callable[[], float],
+    settings: CallSettings = _DEFAULTS,
     rearm: Callable[[], None] = lambda: None,
 ) -> Calls:
     """Wire the parts that an INVITE passes; any node with the secret takes up its dialogs."""
     loops = LoopGuard(secret, node=node)
     brancher = Brancher(secret, node=node)
+    times = CallTimes(timer_c_s=settings.timer_c_s, group_s=settings.group_s)
     return Calls(
-        InviteProxy(invites, brancher, loops, times=CallTimes(), user=locations),
+        InviteProxy(invites, brancher, loops, times=times, user=locations),
         routes=RecordRoutes(secret, is_ours=lambda uri: locations.is_ours(uri.host.decode())),
         ways=ways,
         locations=locations,
