@@ -1,0 +1,134 @@
+"""`sipgram messages` and `sipgram device` on the database of a server that ran."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sipgram.cli.main import main
+from sipgram.db.engine import database_url, open_engine
+from sipgram.db.migrations import upgrade
+from sipgram.db.statements import known_statements
+from sipgram.db.writer import Writer
+from sipgram.services.messaging.sql import MessageRows
+from sipgram.services.messaging.store import (
+    AwayDevice,
+    CopyOutcome,
+    FailedAttempt,
+    StoredMessage,
+)
+
+WALL = 1_700_000_000.0
+
+
+async def _fill(data: Path) -> None:
+    engine = open_engine(database_url(data))
+    await upgrade(engine)
+    async with Writer(data / "sipgram.db", statements=known_statements()) as writer:
+        rows = MessageRows(engine, writer, wall=lambda: WALL, record_s=60.0)
+        for id in (1, 2):
+            await _done(rows.put, _message(id), is_for_all=True, copies=())
+        await _done(
+            rows.note, [CopyOutcome(1, b"<urn:uuid:a>", "taken", 200, b"sip:bob@192.0.2.1")]
+        )
+        await _done(rows.finish, 1, "delivered")
+        rows.attempt(
+            FailedAttempt(2, b"", 0, b"sip:bob@192.0.2.1", "udp:192.0.2.1:5060", 486, b"Busy Here")
+        )
+        await _done(rows.away, AwayDevice("sip:bob@example.com", 0, b"<urn:uuid:b>", False, WALL))
+    await engine.dispose()
+
+
+async def _done(write: Any, *arguments: Any, **named: Any) -> None:
+    written = asyncio.get_running_loop().create_future()
+
+    def done(error: Exception | None) -> None:
+        assert error is None
+        written.set_result(None)
+
+    write(*arguments, done=done, **named)
+    await written
+
+
+def _message(id: int) -> StoredMessage:
+    return StoredMessage(
+        id=id,
+        aor="sip:bob@example.com",
+        account_id=0,
+        sender=b"sip:alice@example.com",
+        call_id=b"c%d" % id,
+        digest=b"d",
+        content_type=b"text/plain",
+        head=b"",
+        body=b"hi",
+        received_utc=WALL,
+        expires_utc=WALL + 60,
+    )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    asyncio.run(_fill(tmp_path))
+    return tmp_path
+
+
+def run(*arguments: str, data: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--data", str(data)])
+    assert ended.value.code == 0
+
+
+def test_list_shows_the_newest_first(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("messages", "list", data=data)
+    assert capsys.readouterr().out.splitlines() == [
+        "2  2023-11-14 22:13:20  waiting    sip:alice@example.com -> sip:bob@example.com  2 bytes",
+        "1  2023-11-14 22:13:20  delivered  sip:alice@example.com -> sip:bob@example.com  2 bytes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        (("--state", "waiting"), [2]),
+        (("--to", "bob@example.com"), [2, 1]),
+        (("--to", "carol@example.com"), []),
+        (("--before", "2"), [1]),
+        (("--limit", "1"), [2]),
+    ],
+)
+def test_list_filters(
+    data: Path, capsys: pytest.CaptureFixture[str], filters: tuple[str, ...], ids: list[int]
+) -> None:
+    run("messages", "list", "--json", *filters, data=data)
+    assert [record["id"] for record in json.loads(capsys.readouterr().out)] == ids
+
+
+def test_show_tells_why_a_message_has_not_arrived(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("messages", "show", "2", data=data)
+    out = capsys.readouterr().out
+    assert "sip:bob@192.0.2.1 over udp:192.0.2.1:5060: 486 Busy Here" in out
+    run("messages", "show", "1", data=data)
+    assert "<urn:uuid:a>: taken (200), 2023-11-14 22:13:20" in capsys.readouterr().out
+
+
+def test_device_list(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("device", "list", data=data)
+    assert capsys.readouterr().out == (
+        "sip:bob@example.com  <urn:uuid:b>  last seen 2023-11-14 22:13:20\n"
+    )
+
+
+def test_what_is_not_there_is_told_in_a_line(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["messages", "show", "9", "--data", str(data)])
+    assert ended.value.code == 2
+    assert "no message has this id: 9" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["messages", "list", "--state", "gone", "--data", str(data)])
+    assert ended.value.code == 2
