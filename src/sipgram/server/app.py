@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import NamedTuple
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sipgram.db.engine import database_url, open_engine, secret_of, sqlite_path
+from sipgram.db.engine import database_url, open_engine, secret_of
 from sipgram.db.migrations import upgrade
 from sipgram.db.statements import known_statements
 from sipgram.db.writer import Writer
+from sipgram.db.writers import writer_for
 from sipgram.errors import Error, SettingsError
 from sipgram.identity import Entropy, NodeId, SystemEntropy
 from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
+from sipgram.net.tcp import TcpFlow
 from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
@@ -62,7 +65,11 @@ class AccountsByAor:
 
 
 class ContactRoutes:
-    """Chooses the flow of a binding (D27)."""
+    """Chooses the flow of a binding (D27), and hears when it has closed (D28)."""
+
+    def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
+        if isinstance(flow, TcpFlow):
+            flow.closed.add_done_callback(lambda _: closed())
 
     def flow_to(self, contact: SipUri, source: Flow) -> Flow:
         if not isinstance(source, UdpFlow) or contact.param(b"transport") not in (None, b"udp"):
@@ -237,7 +244,7 @@ async def _open_database(settings: Settings, entropy: Entropy) -> _Kept:
         if settings.auth.mode == "digest":
             accounts = AccountTable(AccountRows(engine), algorithms=settings.auth.algorithms)
             await accounts.load()
-        writer = Writer(sqlite_path(url), statements=known_statements())
+        writer = writer_for(url, statements=known_statements())
         await writer.__aenter__()
     except BaseException:
         await engine.dispose()

@@ -29,7 +29,7 @@ from sipgram.sip.preferences import NONE, Preferences
 from sipgram.sip.proxy import Target
 from sipgram.sip.record_route import Course, RecordRoutes
 from sipgram.sip.sink import Flow
-from sipgram.sip.targets import Disposition, arranged
+from sipgram.sip.targets import Disposition, arranged, one_flow_each
 from sipgram.sip.transaction.invites import Invites
 
 log = structlog.get_logger("sipgram.server")
@@ -49,6 +49,7 @@ class Hop:
     name: bytes
     is_silent: bool = False
     instance: bytes = b""
+    routes: bytes = b""
 
 
 class Calls:
@@ -82,7 +83,8 @@ class Calls:
             ParseError: 400, a Route value is malformed.
         """
         course = self.routes.course(request)
-        if course.leads_on:
+        # Within a dialog of ours the proxies of a Path have recorded their route as well.
+        if course.leads_on and not (course.is_signed and request.to_tag):
             raise Refusal(403, f"Route Leads To Others: {shown(course.next_hop)}")
         return course
 
@@ -163,12 +165,14 @@ class Calls:
             except (PeerError, Refusal):
                 continue
             found += [b for b in entry.bindings if b.expires > now and b.takes(b"INVITE")]
-        return [b for b in found if b.source is not source]
+        return one_flow_each([b for b in found if b.source is not source])
 
     def _bindings(self, request: Message, flow: Flow, now: float) -> list[Binding]:
         preferences = Preferences.of(request)
         bindings = self.locations.find(request.uri).bindings
         left = [b for b in bindings if b.expires > now and b.takes(b"INVITE")]
+        if len(left) > 1:
+            left = one_flow_each(left)
         # D6: not back to where it came from, unless that is the only device there is.
         left = [b for b in left if b.source is not flow] or left
         if preferences is not NONE:
@@ -287,7 +291,7 @@ class _Routing:
         return self._calls.redirected(contacts, self._source, self._calls.clock())
 
     def fail_over(self, target: Target) -> Target | None:
-        return None
+        return self._calls.locations.fail_over(target)
 
 
 def _uri_of(contact: bytes) -> bytes:

@@ -112,6 +112,7 @@ async def test_metrics_count_what_came_and_what_was_answered(
     assert found["sipgram_transactions_open"] == 0
     assert found["sipgram_transactions_answered"] == 3
     assert found['sipgram_loop_lag_seconds_bucket{le="0.002"}'] == 0
+    assert found['sipgram_loop_lag_seconds_bucket{le="0.004"}'] == 1  # "Under 5 ms" can be shown.
     assert found['sipgram_loop_lag_seconds_bucket{le="0.005"}'] == 1
 
 
