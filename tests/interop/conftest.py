@@ -64,13 +64,21 @@ def data_with_accounts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(
-    data_with_accounts: Path, tmp_path: Path, running: list[Program]
+    data_with_accounts: Path,
+    tmp_path: Path,
+    running: list[Program],
+    request: pytest.FixtureRequest,
 ) -> Iterator[SipgramServer]:
-    """A server of the test's own; it must end well on SIGTERM, whatever the test did to it."""
+    """A server of the test's own; it must end well on SIGTERM, whatever the test did to it.
+
+    The mark ``server_settings`` gives it settings, as ``SIPGRAM_SECTION__KEY="value"``.
+    """
+    mark = request.node.get_closest_marker("server_settings")
+    environment = mark.kwargs if mark else {}
     home = tmp_path / "server"
     data = home / "data"
     shutil.copytree(data_with_accounts, data)
-    with SipgramServer(data=data, home=home) as started:
+    with SipgramServer(data=data, home=home, environment=environment) as started:
         running.append(started.program)
         yield started
         started.stop()

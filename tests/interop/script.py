@@ -38,6 +38,22 @@ def take(method: str) -> str:
     return f'<recv request="{method}"/>'
 
 
+def take_and_keep(method: str) -> str:
+    """Wait for a request whose two Vias are answered later, after other requests (``late``)."""
+    vias = "".join(
+        f'<ereg regexp=" .*" search_in="hdr" header="Via:" occurrence="{n}" assign_to="via{n}"/>'
+        for n in (1, 2)
+    )
+    return f'<recv request="{method}"><action>{vias}</action></recv>'
+
+
+def late(status: str, *lines: str, cseq: str) -> str:
+    """Answer the INVITE of ``take_and_keep`` for good; its To has our tag by now."""
+    head = f"SIP/2.0 {status}\nVia:[$via1]\nVia:[$via2]\n[last_From:]\n[last_To:]"
+    more = "".join(f"{line}\n" for line in lines)
+    return send(f"{head}\n[last_Call-ID:]\n{cseq}\n{more}{NO_BODY}", repeats=True)
+
+
 def send(text: str, *, repeats: bool = False) -> str:
     retransmission = ' retrans="500"' * repeats
     return f"<send{retransmission}><![CDATA[\n{text}\n]]></send>"

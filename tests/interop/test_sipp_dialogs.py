@@ -10,10 +10,12 @@ from .script import (
     cancel,
     final,
     get,
+    late,
     pause,
     reply,
     ring,
     take,
+    take_and_keep,
     within,
 )
 from .sipp import Sipp, SippRun, free_port
@@ -170,4 +172,50 @@ def test_another_invite_within_the_dialog(alice: Account, bob: Account, sipp: Si
     ]
 
     sipp.start("caller", alice, peer="bob", steps=steps).wait()
+    phone.wait()
+
+
+def test_a_reliable_provisional_response_and_its_prack(
+    alice: Account, bob: Account, sipp: Sipp
+) -> None:
+    """RFC 3262: Require and RSeq go up, PRACK goes by the Record-Route of the 183."""
+    phone = phone_of(
+        bob,
+        sipp,
+        [
+            take_and_keep("INVITE"),
+            reply("183 Session Progress", CONTACT, "Require: 100rel", "RSeq: 1"),
+            take("PRACK"),
+            agree(),
+            late("200 OK", CONTACT, cseq="CSeq: 2 INVITE"),
+            take("ACK"),
+            *ENDED,
+        ],
+    )
+    steps = [
+        *call("Supported: 100rel"),
+        get(183, routes=True),
+        within("PRACK", 3, "RAck: 1 2 INVITE"),
+        get(200),
+        get(200),
+        within("ACK", 2),
+        *HANGING_UP,
+    ]
+
+    sipp.start("caller", alice, peer="bob", steps=steps).wait()
+    phone.wait()
+    assert "RAck: 1 2 INVITE" in phone.received("PRACK ")[0]
+
+
+@pytest.mark.server_settings(SIPGRAM_CALLS__TIMER_C_S="1")
+def test_timer_c_gives_up_a_phone_that_only_rings(alice: Account, bob: Account, sipp: Sipp) -> None:
+    """§16.8: when it fires "the proxy MUST generate a CANCEL"; the caller hears 408 (§16.7)."""
+    steps = [*ring(), take("CANCEL"), agree()]
+    steps += [final("487 Request Terminated", cseq="CSeq: 2 INVITE"), take("ACK")]
+    phone = phone_of(bob, sipp, steps)
+
+    sipp.start(
+        "caller", alice, peer="bob", steps=[*call(), get(180), get(408), ack_failure()]
+    ).wait()
+
     phone.wait()
