@@ -44,13 +44,16 @@ class Registrar:
         entropy: Entropy,
         store: BindingStore,
         on_bound: tuple[Callable[[AorEntry, Binding], None], ...] = (),
+        keep_alive: Callable[[Binding], None] = lambda binding: None,
     ) -> None:
+        """``keep_alive`` gets each UDP binding behind NAT, once (D27)."""
         self._locations = locations
         self._routes = routes
         self._settings = settings
         self._entropy = entropy
         self._store = store
         self._on_bound = on_bound
+        self._keep_alive = keep_alive
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float
@@ -186,6 +189,8 @@ class Registrar:
         binding.source = source
         self._prolong(binding, wish.expires_s, now)
         self._locations.attach(entry, binding)
+        if _is_behind_nat(wish, flow):
+            self._keep_alive(binding)
         return binding
 
     def _end(self, entry: AorEntry, old: Binding, changes: Changes) -> None:
@@ -229,6 +234,8 @@ class Registrar:
         binding = _binding(entry, wish, flow, kept.call_id, kept.cseq, now)
         binding.expires = binding.kept_until = now + left_s
         self._locations.attach(entry, binding)
+        if _is_behind_nat(wish, flow):
+            self._keep_alive(binding)
 
     def _listed(self, entry: AorEntry, now: float) -> tuple[bytes, ...]:
         return tuple(
@@ -255,6 +262,11 @@ def _binding(
         params=wish.params,
         q=wish.q,
     )
+
+
+def _is_behind_nat(wish: Wish, flow: Flow) -> bool:
+    """Say whether a datagram finds the phone only as long as a NAT on the way remembers it."""
+    return not flow.is_reliable and wish.parsed.host.strip(b"[]").lower() != flow.host
 
 
 def _matching(entry: AorEntry, wish: Wish, flow: Flow) -> list[Binding]:
