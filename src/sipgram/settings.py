@@ -63,6 +63,8 @@ class RegistrarSettings:
     "Contacts of one AoR; when one more comes the oldest goes."
     bindings_max: int = 1_000_000
     "Contacts in all; beyond that new ones get 500."
+    flow_timer_s: int = 120
+    "Told to Outbound phones: a flow without a keep-alive for so long may be dropped."
     spread: bool = True
     "Grant up to 10 % less above 600 s, so that refreshes do not come all at once."
 
@@ -87,6 +89,16 @@ class MessagingSettings:
     "Devices that get what waited for them at one time; others wait for their turn."
     record_s: float = 604_800.0
     "How long it is remembered what became of a message, without its body."
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """How long phones ring."""
+
+    timer_c_s: float = 185.0
+    "A phone that rings is given up this long after its last provisional answer; RFC 3261 asks for more than 180."
+    group_s: float = 20.0
+    "How long contacts of one q ring before those of the next are tried."
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,5 +151,6 @@ class Settings:
     auth: AuthSettings = field(default_factory=AuthSettings)
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
+    calls: CallSettings = field(default_factory=CallSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)

@@ -2,10 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from .inventory import Tool, need
-from .phone import Account, Phone, Transport
+from .phone import Account, CallState, Phone, Transport
 from .program import Program
 
 MODULES = Path("/usr/lib/baresip/modules")
@@ -15,6 +15,8 @@ MODULES = Path("/usr/lib/baresip/modules")
 CONFIGURATION = """\
 poll_method epoll
 sip_listen 127.0.0.1:0
+sip_cafile {certificate}
+sip_verify_server yes
 module_path {modules}
 module stdio.so
 module g711.so
@@ -23,6 +25,13 @@ module_tmp account.so
 module_app contact.so
 module_app menu.so
 """
+
+
+_STATES: Final[dict[CallState, str]] = {
+    "ringing": "Incoming call from",
+    "connected": "Call established",
+    "ended": "session closed|terminated",
+}
 
 
 class Baresip(Phone):
@@ -35,14 +44,18 @@ class Baresip(Phone):
         peer: str,
         server: tuple[str, int],
         transport: Transport,
+        certificate: Path,
         home: Path,
     ) -> None:
+        """``certificate`` is what the server's is to be checked against, over TLS."""
         path = need(Tool.BARESIP)
         settings = home / "settings"
         settings.mkdir(parents=True)
         host, port = server
         outbound = f"sip:{host}:{port};transport={transport}"
-        (settings / "config").write_text(CONFIGURATION.format(modules=MODULES))
+        (settings / "config").write_text(
+            CONFIGURATION.format(modules=MODULES, certificate=certificate)
+        )
         (settings / "accounts").write_text(
             f'<{account.aor}>;auth_pass={account.password};outbound="{outbound}";regint=300\n'
         )
@@ -63,7 +76,7 @@ class Baresip(Phone):
 
     def wait_sent(self, *, timeout_s: float = 10.0) -> str:
         """Give the status line that answered the MESSAGE, challenges passed over."""
-        from_server = rf"^(?:UDP|TCP) {re.escape(self._server)} -> \S+\n"
+        from_server = rf"^(?:UDP|TCP|TLS) {re.escape(self._server)} -> \S+\n"
         status = self.program.expect(
             rf"{from_server}SIP/2\.0 (?!401|407|1\d\d)(\d{{3}} [^\r\n]*)\r\n"
             r"(?:[^\r\n]+\r\n)*?CSeq: \d+ MESSAGE\r$",
@@ -75,6 +88,18 @@ class Baresip(Phone):
         """Give the next text that came in from the peer; baresip shows it on standard error."""
         shown = rf'{re.escape(self.peer)}: "(.*)"$'
         return self.program.stderr.expect(shown, timeout_s=timeout_s)[1]
+
+    def call(self) -> None:
+        self.program.write_line(f"/dial {self.peer}")
+
+    def answer(self) -> None:
+        self.program.write_line("/accept")
+
+    def hang_up(self) -> None:
+        self.program.write_line("/hangup")
+
+    def wait_call(self, state: CallState, *, timeout_s: float = 20.0) -> None:
+        self.program.expect(_STATES[state], timeout_s=timeout_s)
 
     def stop(self) -> None:
         """Let it unregister and end."""

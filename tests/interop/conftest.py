@@ -95,7 +95,8 @@ def baresip(
             peer=peer.aor,
             server=server.address(transport),
             transport=transport,
-            home=tmp_path / "baresip",
+            certificate=server.certificate,
+            home=tmp_path / f"baresip-{account.user}",
         )
         started.append(phone)
         running.append(phone.program)
@@ -125,7 +126,8 @@ def linphone(
             peer=peer.aor,
             server=server or under_test.address(transport),
             transport=transport,
-            home=tmp_path / "linphone",
+            certificate=under_test.certificate,
+            home=tmp_path / f"linphone-{account.user}",
         )
         started.append(phone)
         running.append(phone.program)

@@ -1,10 +1,10 @@
 """linphone-daemon, driven through its command prompt on standard input."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from .inventory import Tool, need
-from .phone import Account, Phone, Transport
+from .phone import Account, CallState, Phone, Transport
 from .program import Program, ProgramFailed
 
 # No comment may stand on a line of this file, and without [misc] it writes into friends.db.
@@ -15,6 +15,14 @@ sip_tcp_port=-1
 sip_tls_port=-1
 default_proxy=0
 guess_hostname=0
+root_ca={certificate}
+verify_server_certs=1
+verify_server_cn=0
+[sound]
+playback_dev_id=
+capture_dev_id=
+[net]
+firewall_policy=0
 [misc]
 store_friends=0
 [proxy_0]
@@ -32,6 +40,13 @@ domain={domain}
 """
 
 
+_STATES: Final[dict[CallState, str]] = {
+    "ringing": "IncomingReceived",
+    "connected": "StreamsRunning",
+    "ended": "(?:End|Error)",
+}
+
+
 class Linphone(Phone):
     """A registered linphone-daemon."""
 
@@ -42,11 +57,14 @@ class Linphone(Phone):
         peer: str,
         server: tuple[str, int],
         transport: Transport,
+        certificate: Path,
         home: Path,
     ) -> None:
+        """``certificate`` is what the server's is to be checked against, over TLS."""
         path = need(Tool.LINPHONE)
         for folder in (".local/share/linphone", ".config/linphone"):
-            (home / folder).mkdir(parents=True)  # Missing ones are not made but crash it.
+            # Missing ones are not made but crash it; a second start is the same device.
+            (home / folder).mkdir(parents=True, exist_ok=True)
         host, port = server
         configuration = home / "linphonerc"
         configuration.write_text(
@@ -56,6 +74,7 @@ class Linphone(Phone):
                 user=account.user,
                 password=account.password,
                 domain=account.domain,
+                certificate=certificate,
             )
         )
         self.account = account
@@ -86,6 +105,18 @@ class Linphone(Phone):
         return self.program.expect(
             r"^Event-type: message-received\n(?:.*\n)*?Content: \"(.*)\"$", timeout_s=timeout_s
         )[1]
+
+    def call(self) -> None:
+        self.program.write_line(f"call {self.peer}")
+
+    def answer(self) -> None:
+        self.program.write_line("answer")
+
+    def hang_up(self) -> None:
+        self.program.write_line("terminate")
+
+    def wait_call(self, state: CallState, *, timeout_s: float = 20.0) -> None:
+        self.program.expect(rf"^Event: LinphoneCall{_STATES[state]}$", timeout_s=timeout_s)
 
     def stop(self) -> None:
         self.program.write_line("quit")

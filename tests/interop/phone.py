@@ -5,7 +5,8 @@ from typing import Literal, Protocol, Self
 
 from .program import Program
 
-Transport = Literal["udp", "tcp"]
+Transport = Literal["udp", "tcp", "tls"]
+CallState = Literal["ringing", "connected", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,22 @@ class Phone(Protocol):
 
     def wait_text(self, *, timeout_s: float = 10.0) -> str:
         """Give the next text that came in."""
+        ...
+
+    def call(self) -> None:
+        """Call the peer."""
+        ...
+
+    def answer(self) -> None:
+        """Take the call that rings here."""
+        ...
+
+    def hang_up(self) -> None:
+        """End the call there is, or refuse the one that rings."""
+        ...
+
+    def wait_call(self, state: CallState, *, timeout_s: float = 20.0) -> None:
+        """Return when a call is in this state; it is waited for after the state before."""
         ...
 
     def stop(self) -> None:

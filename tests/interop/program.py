@@ -102,6 +102,8 @@ class Program:
             "PATH": os.environ.get("PATH", os.defpath),
             "LC_ALL": "C.UTF-8",
         }
+        if source := os.environ.get("PYTHONPATH"):  # The sipgram under test may be another one.
+            bare["PYTHONPATH"] = source
         self._process = subprocess.Popen(
             list(argv),
             cwd=home,

@@ -4,7 +4,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -41,15 +41,21 @@ def add_accounts(accounts: Sequence[Account], *, data: Path, home: Path) -> None
 class SipgramServer:
     """A running server on ports of the system's choice; ``data`` is its folder."""
 
-    def __init__(self, *, data: Path, home: Path) -> None:
+    def __init__(
+        self, *, data: Path, home: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """``environment`` has settings, as ``SIPGRAM_SECTION__KEY``."""
+        self.certificate = data / "tls" / "cert.pem"
         self.program = Program(
             [
                 *(sipgram_command(), "serve", "--domain", DOMAIN),
                 *("--listen", "udp:127.0.0.1:0", "--listen", "tcp:127.0.0.1:0"),
+                *("--listen", "tls:127.0.0.1:0"),
                 *("--http", "none", "--data", str(data)),
             ],
             home=home,
             name="sipgram serve",
+            environment=environment,
         )
 
     def __enter__(self) -> Self:

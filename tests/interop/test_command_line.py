@@ -40,13 +40,13 @@ def test_send_to_linphone_is_delivered(
     assert (code, outcome["outcome"], outcome["status"]) == (0, "delivered", 200)
 
 
-def test_send_to_somebody_away_is_refused(
+def test_send_to_somebody_away_is_stored(
     alice: Account, bob: Account, sipgram: SipgramCommand
 ) -> None:
-    """DESIGN §4: exit code 4; issue skeleton: "480 when it is away (the store comes later)"."""
+    """DESIGN §4: exit code 3 when it was stored (202)."""
     code, outcome = sipgram.outcome(sipgram.send(bob.aor, "anybody?", account=alice))
 
-    assert (code, outcome["outcome"], outcome["status"]) == (4, "refused", 480)
+    assert (code, outcome["outcome"], outcome["status"]) == (3, "stored", 202)
 
 
 def test_listen_shows_what_linphone_wrote(

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
 TEXT = 'grüße, 日本 "quoted" <sip:x@y>; 50% \\n 😀'
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 def test_linphone_and_baresip_write_to_each_other(
     transport: Transport,
     alice: Account,
@@ -70,20 +70,47 @@ def test_a_message_crosses_from_one_transport_to_the_other(
     assert bobs.wait_sent() == "Delivered"
 
 
-def test_a_phone_that_unregistered_is_away(
+def test_d9_linphone_gets_what_was_sent_while_it_was_away(
     alice: Account, bob: Account, baresip: StartBaresip, linphone: StartLinphone
 ) -> None:
-    """Issue skeleton, what to build: messaging is "relayed, or 480 when it is away"; linphone's
-    own REGISTER with Expires 0 makes it so (D7)."""
+    """Issue nothing lost, shown by 4: "linphone-daemon offline, sent to, started: receives the text
+    unchanged"; its REGISTER with Expires 0 ended a binding, not the device (D7)."""
     alices = baresip(alice, peer=bob, transport="udp")
     bobs = linphone(bob, peer=alice, transport="udp")
     alices.wait_registered()
     bobs.wait_registered()
-
     bobs.stop()
-    alices.send_text("too late")
 
-    assert alices.wait_sent().startswith("480")
+    alices.send_text(TEXT)
+    assert alices.wait_sent().startswith("202")
+
+    again = linphone(bob, peer=alice, transport="udp")
+    again.wait_registered()
+    assert again.wait_text() == TEXT
+
+
+def test_d9_linphones_receipt_waits_for_a_sender_who_is_away(
+    alice: Account, bob: Account, server: SipgramServer, linphone: StartLinphone
+) -> None:
+    """Issue nothing lost, shown by 4: "and its receipts come back to the sender, who was offline
+    meanwhile"."""
+    with WireAgent(alice, server=server.address("udp")) as agent:
+        agent.register()
+        agent.send(agent.authenticated_message(bob.aor, body=b"are you there?", call_id="later"))
+        assert agent.receive_response().status == 202
+        agent.register(expires_s=0)
+
+        phone = linphone(bob, peer=alice, transport="udp")
+        phone.wait_registered()
+        assert phone.wait_text() == "are you there?"
+
+        agent.register()
+        receipt = agent.receive_request("MESSAGE", timeout_s=20.0)
+        agent.answer(receipt)
+        is_deflated = receipt.all("Content-Encoding") == ["deflate"]
+        document = zlib.decompress(receipt.body) if is_deflated else receipt.body
+        assert b"<message-id>later</message-id>" in document
+        assert b"<delivered/>" in document
 
 
 def test_linphones_deflated_receipt_passes_byte_for_byte(

@@ -34,6 +34,7 @@ class Hop:
     q: float = 1.0
     is_silent: bool = False
     instance: bytes = b""
+    routes: bytes = b""
 
 
 class CallProxy:
@@ -83,6 +84,9 @@ class CallProxy:
 
     def on_stray(self, response: Message, flow: Flow, now: float) -> None:
         self.strays += 1
+
+    def fail_over(self, target: Target) -> Target | None:
+        return None
 
     def on_outcome(self, target: Target, method: bytes, status: int) -> None:
         self.outcomes.append((target.uri, method, status))

@@ -156,11 +156,13 @@ class Link:
             return
         if self._trace is not None:
             self._trace(">", response, str(flow))
-        if request.faults or request.method == b"INVITE":
-            # The one has no key to be known by; the other's ACK would be taken for a repetition.
+        table = self._endpoint.table
+        if request.faults:  # It has no key to be known by.
             flow.reply_flow(request).send(response)
-        else:
-            self._endpoint.table.answer(request, flow, response, now)
+        elif request.method != b"INVITE":
+            table.answer(request, flow, response, now)
+        elif not table.invites.is_full:  # Who calls hears nothing then, and asks again.
+            table.invites.answer(request, flow, int(response[8:11]), response, now)
 
     def on_stray(self, response: Message, flow: Flow, now: float) -> None:
         """Drop a response that nobody waits for."""

@@ -9,6 +9,7 @@ from sipgram.identity import AccountId
 from sipgram.services.auth.service import Authenticator, Denied
 from sipgram.services.auth.store import Account, Accounts
 from sipgram.services.registrar.location import Locations
+from sipgram.services.registrar.outbound import UNDERSTOOD
 from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import shown, split_list
 from sipgram.sip.message.message import Cut, Message
@@ -35,14 +36,18 @@ def check_routing(request: Message) -> None:
 def check_for_us(request: Message) -> None:
     """Refuse what we, as the last to see the request, do not understand (§8.2.2.3, §8.2.3)."""
     if request.has(b"require"):
-        _refuse_extensions(request, b"require")
+        known = UNDERSTOOD if request.method == b"REGISTER" else frozenset[bytes]()
+        _refuse_extensions(request, b"require", known)
     kind = request.value(b"content-type")
     if kind and request.body and not kind.lower().startswith(b"application/sdp"):
         raise Refusal(415, f"Unsupported Media Type: {shown(kind)}", (b"Accept: application/sdp",))
 
 
-def _refuse_extensions(request: Message, header: bytes) -> None:
+def _refuse_extensions(
+    request: Message, header: bytes, known: frozenset[bytes] = frozenset()
+) -> None:
     tags = [tag for value in request.values(header) for tag in split_list(value) if tag]
+    tags = [tag for tag in tags if tag.lower() not in known]
     if tags:
         line = b"Unsupported: " + b", ".join(tags)
         raise Refusal(420, f"Bad Extension: {shown(b', '.join(tags))}", (line,))

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from sipgram.errors import Error, SettingsError
 from sipgram.identity import Entropy, NodeId, SystemEntropy
 from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
+from sipgram.net.tcp import TcpFlow
 from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
@@ -63,7 +65,11 @@ class AccountsByAor:
 
 
 class ContactRoutes:
-    """Chooses the flow of a binding (D27)."""
+    """Chooses the flow of a binding (D27), and hears when it has closed (D28)."""
+
+    def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
+        if isinstance(flow, TcpFlow):
+            flow.closed.add_done_callback(lambda _: closed())
 
     def flow_to(self, contact: SipUri, source: Flow) -> Flow:
         if not isinstance(source, UdpFlow) or contact.param(b"transport") not in (None, b"udp"):
@@ -185,6 +191,7 @@ def _calls(
         node=NodeId(settings.server.node),
         locations=locations,
         ways=Ways(endpoint, entropy=entropy),
+        settings=settings.calls,
         clock=asyncio.get_running_loop().time,
         rearm=endpoint.after_batch,
     )

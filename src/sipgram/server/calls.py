@@ -16,6 +16,7 @@ from sipgram.identity import NodeId
 from sipgram.server.ways import Ways
 from sipgram.services.answers import Answer, Forward, Later, Reply
 from sipgram.services.registrar.location import Binding, Locations
+from sipgram.settings import CallSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.invite_proxy import CallTimes, InviteFork, InviteProxy, Onward
 from sipgram.sip.loops import LoopGuard, breadth_of
@@ -28,12 +29,13 @@ from sipgram.sip.preferences import NONE, Preferences
 from sipgram.sip.proxy import Target
 from sipgram.sip.record_route import Course, RecordRoutes
 from sipgram.sip.sink import Flow
-from sipgram.sip.targets import Disposition, arranged
+from sipgram.sip.targets import Disposition, arranged, one_flow_each
 from sipgram.sip.transaction.invites import Invites
 
 log = structlog.get_logger("sipgram.server")
 
 AWAY: Final = (b"Retry-After: 30",)
+_DEFAULTS: Final = CallSettings()
 CONNECTS_MAX: Final = 1_000
 """Connections to contacts being opened at one time; beyond that the peer counts as away."""
 
@@ -47,6 +49,7 @@ class Hop:
     name: bytes
     is_silent: bool = False
     instance: bytes = b""
+    routes: bytes = b""
 
 
 class Calls:
@@ -80,7 +83,8 @@ class Calls:
             ParseError: 400, a Route value is malformed.
         """
         course = self.routes.course(request)
-        if course.leads_on:
+        # Within a dialog of ours the proxies of a Path have recorded their route as well.
+        if course.leads_on and not (course.is_signed and request.to_tag):
             raise Refusal(403, f"Route Leads To Others: {shown(course.next_hop)}")
         return course
 
@@ -161,12 +165,14 @@ class Calls:
             except (PeerError, Refusal):
                 continue
             found += [b for b in entry.bindings if b.expires > now and b.takes(b"INVITE")]
-        return [b for b in found if b.source is not source]
+        return one_flow_each([b for b in found if b.source is not source])
 
     def _bindings(self, request: Message, flow: Flow, now: float) -> list[Binding]:
         preferences = Preferences.of(request)
         bindings = self.locations.find(request.uri).bindings
         left = [b for b in bindings if b.expires > now and b.takes(b"INVITE")]
+        if len(left) > 1:
+            left = one_flow_each(left)
         # D6: not back to where it came from, unless that is the only device there is.
         left = [b for b in left if b.source is not flow] or left
         if preferences is not NONE:
@@ -243,13 +249,15 @@ def build_calls(
     locations: Locations,
     ways: Ways,
     clock: Callable[[], float],
+    settings: CallSettings = _DEFAULTS,
     rearm: Callable[[], None] = lambda: None,
 ) -> Calls:
     """Wire the parts that an INVITE passes; any node with the secret takes up its dialogs."""
     loops = LoopGuard(secret, node=node)
     brancher = Brancher(secret, node=node)
+    times = CallTimes(timer_c_s=settings.timer_c_s, group_s=settings.group_s)
     return Calls(
-        InviteProxy(invites, brancher, loops, times=CallTimes(), user=locations),
+        InviteProxy(invites, brancher, loops, times=times, user=locations),
         routes=RecordRoutes(secret, is_ours=lambda uri: locations.is_ours(uri.host.decode())),
         ways=ways,
         locations=locations,
@@ -283,7 +291,7 @@ class _Routing:
         return self._calls.redirected(contacts, self._source, self._calls.clock())
 
     def fail_over(self, target: Target) -> Target | None:
-        return None
+        return self._calls.locations.fail_over(target)
 
 
 def _uri_of(contact: bytes) -> bytes:

@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from sipgram.server.app import Server
 
-LAG_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+LAG_BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
 
 class ServerCollector(Collector):

@@ -37,7 +37,7 @@ class Routing(Protocol):
     """What the caller of the proxy decides about each branch."""
 
     def lines(self, target: Target) -> bytes:
-        """Return the header lines to put in for one target: Record-Route, Route of a Path."""
+        """Return the header lines to put in for one target, as Record-Route."""
 
     def redirect(self, contacts: Sequence[Address]) -> Sequence[Target]:
         """Return the targets that a 3xx leads to, none for what is not followed."""
@@ -115,7 +115,7 @@ class InviteProxy:
 def _copied(request: Message, target: Target, branch: bytes, onward: Onward, lines: bytes) -> bytes:
     """Return a request as one target gets it (§16.6), with these lines below our Via."""
     flow, source = target.flow, onward.source
-    top = flow.via_line + branch + b"\r\n" + lines
+    top = flow.via_line + branch + b"\r\n" + target.routes + lines
     if request.content_length < 0 and flow.is_reliable:
         top += b"Content-Length: %d\r\n" % len(request.body)
     old = tuple((*span, b"") for span in request.spans(b"max-breadth"))

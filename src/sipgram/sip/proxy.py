@@ -29,6 +29,8 @@ class Target(Protocol):
     name: bytes
     "Tells contacts apart that have the same URI, as phones behind two NATs may."
     flow: Flow
+    routes: bytes
+    "The Route line of its Path with CRLF, empty without one (RFC 3327)."
     instance: bytes
     "Its +sip.instance, empty for those without one (D5)."
     is_silent: bool
@@ -40,6 +42,9 @@ class OutcomeUser(Protocol):
 
     def on_outcome(self, target: Target, method: bytes, status: int) -> None:
         """Take a final status of 300 or more, or 0 when the target gave none."""
+
+    def fail_over(self, target: Target) -> Target | None:
+        """Return another flow to the device of a target that said 430 or whose flow is dead (D5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,8 @@ class Fork:
     ) -> None:
         request, flow = self._request, target.flow
         top = flow.via_line + branch + b"\r\n"
+        if target.routes:
+            top += target.routes
         if request.content_length < 0 and flow.is_reliable:
             top += b"Content-Length: %d\r\n" % len(request.body)
         data = request.forwarded(target.uri, top, source.host, source.port, cuts)
@@ -159,6 +166,8 @@ class Fork:
         target.is_silent = False
         if status >= 300:
             self._proxy.user.on_outcome(target, self._request.method, status)
+            if status == 430 and self._fail_over(target, now):
+                return
             self._consider(status, response)
             self._keep(target, transaction.branch, status, now)
         elif self._rank == _NONE and not self._open and self._keeping is None:
@@ -179,9 +188,25 @@ class Fork:
         target = self._open.pop(transaction.branch)
         target.is_silent = True
         self._proxy.user.on_outcome(target, self._request.method, 0)
+        if cause == "transport-error" and self._fail_over(target, now):
+            return
         self._note_away()
         self._keep(target, transaction.branch, 0, now)
         self._settle(now)
+
+    def _fail_over(self, target: Target, now: float) -> bool:
+        """Try another flow to the same device, when there is one (RFC 5626 §5.3, D5)."""
+        if self._is_concluded:
+            return False  # Its copy is kept by now, and delivered from there.
+        other = self._proxy.user.fail_over(target)
+        if other is None:
+            return False
+        branch = self._proxy.brancher.live(self._request, other.name)
+        if branch in self._open:
+            return False  # Another target of this fork already.
+        self._open[branch] = other
+        self._send(other, branch, self._server.flow, self._cuts, now)
+        return True
 
     def fire(self, now: float) -> None:
         """The sender has waited long enough."""

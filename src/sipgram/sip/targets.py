@@ -34,7 +34,17 @@ class Ranked(Protocol):
         """From 0 to 1, the best first (RFC 3261 §20.10)."""
 
 
+class OfDevice(Protocol):
+    """A target that may be one of several flows to its device."""
+
+    instance: bytes
+    reg_id: int
+    "0 for a binding that is no Outbound flow."
+    updated: float
+
+
 T = TypeVar("T", bound=Ranked)
+F = TypeVar("F", bound=OfDevice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,17 @@ class Disposition:
 
 USUAL: Final = Disposition()
 """Of a request that wishes for nothing."""
+
+
+def one_flow_each(targets: Sequence[F]) -> list[F]:
+    """Leave one flow of each device, the one that was heard of last (RFC 5626 §5.3, D5)."""
+    latest: dict[bytes, F] = {}
+    for target in targets:
+        if target.reg_id:
+            known = latest.get(target.instance)
+            if known is None or target.updated >= known.updated:
+                latest[target.instance] = target
+    return [t for t in targets if not t.reg_id or latest[t.instance] is t]
 
 
 def arranged(targets: Sequence[T], wish: Disposition = USUAL) -> list[list[T]]:

@@ -90,6 +90,7 @@ class Peer:
         """Send any request to whoever registered last; return the final response."""
         flow = self._registered
         assert flow is not None, "nobody is registered"
+        table = self._endpoint.table
         self._branch += 1
         branch = b"z9hG4bKpeer%d" % self._branch
         data = build_request(
@@ -105,9 +106,10 @@ class Peer:
         )
         reply = _Reply()
         now = asyncio.get_running_loop().time()
-        self._endpoint.table.start_client(
-            data, branch=branch, method=method, flow=flow, user=reply, now=now
-        )
+        if method == b"INVITE":
+            table.invites.start_client(data, branch, flow, reply, now)
+        else:
+            table.start_client(data, branch=branch, method=method, flow=flow, user=reply, now=now)
         self._endpoint.after_batch()
         return await reply.future
 

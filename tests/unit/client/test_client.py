@@ -282,6 +282,23 @@ async def test_options_are_answered_and_other_methods_refused(peer: Peer, listen
     assert (cancel.status, invite.status) == (481, 405)
 
 
+async def test_the_ack_of_a_call_ends_its_refusal(peer: Peer) -> None:
+    """§17.2.1: without its transaction the 405 would be sent once, and an INVITE sent again get
+    another one with another tag."""
+    seen: list[str] = []
+
+    def trace(way: str, data: bytes, flow: str) -> None:
+        seen.append(f"{way} {data.decode().splitlines()[0]}")
+
+    async with Client(ALICE, server=peer.udp, settings=SETTINGS, trace=trace):
+        refused = await peer.request(b"INVITE", call_id=b"i")
+        ended = await peer.request(b"OPTIONS", call_id=b"o")  # After the ACK on the same flow.
+
+    assert (refused.status, ended.status) == (405, 200)
+    assert [line for line in seen if " 405 " in line] == ["> SIP/2.0 405 Method Not Allowed"]
+    assert any(line.startswith("< ACK ") for line in seen), seen
+
+
 async def test_what_waits_can_be_read_after_the_end(peer: Peer) -> None:
     async with Client(ALICE, server=peer.udp, settings=SETTINGS) as me:
         await peer.message(b"last")

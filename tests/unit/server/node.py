@@ -1,7 +1,7 @@
 """The server without its sockets: what comes in by hand, what goes out is written down."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from sipgram.identity import AccountId, NodeId
 from sipgram.server.admission import Gate, Peers
@@ -72,6 +72,9 @@ class SourceRoutes:
 
     def flow_to(self, contact: SipUri, source: Flow) -> Flow:
         return source
+
+    def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
+        return None
 
 
 class Node:

@@ -32,6 +32,7 @@ class Device:
         self.flow: Flow = self.way
         self.is_silent = False
         self.instance = b""
+        self.routes = b""
 
     @property
     def got(self) -> list[Message]:
@@ -90,6 +91,9 @@ class Given:
         self.proxy = proxy
         self.fork = InviteFork(request, server, proxy, onward)
         self.fork.start(groups, 0.0)
+
+    def fail_over(self, target: Target) -> Target | None:
+        return None
 
     def on_outcome(self, target: Target, method: bytes, status: int) -> None:
         assert method == b"INVITE"

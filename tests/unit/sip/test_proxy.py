@@ -28,6 +28,7 @@ class Device:
         self.flow: Flow = self.way
         self.is_silent = is_silent
         self.instance = b""
+        self.routes = b""
 
     @property
     def request(self) -> bytes:
@@ -39,9 +40,15 @@ class Outcomes:
 
     def __init__(self) -> None:
         self.calls: list[tuple[bytes, bytes, int]] = []
+        self.other: Device | None = None
+        "The next flow to a device, once."
 
     def on_outcome(self, target: Target, method: bytes, status: int) -> None:
         self.calls.append((target.uri, method, status))
+
+    def fail_over(self, target: Target) -> Target | None:
+        other, self.other = self.other, None
+        return other
 
 
 class Given:
@@ -363,3 +370,38 @@ def test_a_deadline_that_comes_after_the_answer_does_nothing() -> None:
     given.sender.take()
     fork.fire(5.0)
     assert given.statuses() == []
+
+
+# ---- Path and Outbound flows ---------------------------------------------------------------------
+
+
+def test_each_branch_uses_its_own_path() -> None:
+    one, two = Device(1), Device(2)
+    one.routes = b"Route: <sip:edge1.example.net;lr>\r\n"
+    Given(one, two)
+
+    assert parse(one.request).values(b"route") == [b"<sip:edge1.example.net;lr>"]
+    assert not parse(two.request).has(b"route")
+
+
+def test_d5_430_moves_to_the_next_flow() -> None:
+    given = Given(Device(1))
+    other = Device(1)
+    other.name += b" 2"
+    given.outcomes.other = other
+
+    given.answer(0, 430, 0.01)
+    assert given.statuses() == []
+    given.table.receive(parse(messages.response(other.request, 200)), other.flow, 0.02)
+
+    assert given.statuses() == [200]
+
+
+def test_d5_a_dead_flow_moves_to_the_next_and_486_does_not() -> None:
+    given = Given(Device(1), Device(2))
+    spare = given.outcomes.other = Device(3)
+
+    given.answer(0, 486, 0.01)
+    assert spare.way.sent == []
+    given.table.transport_failed((given.devices[1].flow,), 0.02)
+    assert len(spare.way.sent) == 1

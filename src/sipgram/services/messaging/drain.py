@@ -233,7 +233,7 @@ class Drain:
             self._all.table.abandon(live.branch)
             self._all.live.over(live)
         via = flow.via_line + branch
-        data = rebuilt(message.head, message.body, uri=binding.uri, via=via)
+        data = rebuilt(message.head, message.body, uri=binding.uri, via=via, routes=binding.routes)
         self._attempt = (message, binding)
         self._all.table.start_client(data, branch, b"MESSAGE", flow, self, now)
 
@@ -259,7 +259,10 @@ class Drain:
                 ledger.refuse(device, message, status=status, contact=binding.uri)
             case Meaning.KEPT | Meaning.UNBOUND:
                 self._note(message, binding, status, response.reason)
-                self._stuck.add(message.sender)
+                if status == 430 and self._all.user.fail_over(binding) is not None:
+                    self._page.appendleft(message)  # Over another flow of the device (D5).
+                else:
+                    self._stuck.add(message.sender)
         self.work(now)
 
     def on_failure(self, transaction: ClientSide, cause: Cause, now: float) -> None:

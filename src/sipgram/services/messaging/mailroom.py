@@ -147,6 +147,10 @@ class Mailroom:
             self._store.due(self._wall(), DUE_AT_ONCE, self._on_due)
         inboxes = list(self.ledger.some_inboxes(INBOXES_AT_ONCE))
         for inbox in inboxes:
+            entry = self._entry(inbox.aor)
+            if entry is None or entry.account_id != inbox.account_id:
+                self.ledger.clear(inbox)
+                continue
             inbox.forget_recent(now)
             self.ledger.forget_unseen(inbox, now)
             self._forget_present(inbox, now)

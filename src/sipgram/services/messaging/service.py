@@ -14,6 +14,7 @@ from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.proxy import Target
 from sipgram.sip.sink import Flow
+from sipgram.sip.targets import one_flow_each
 
 DATAGRAM_BYTES_MAX: Final = 64_500
 """A larger request cannot go over UDP: with what a proxy adds it passes 65,507 octets."""
@@ -30,6 +31,8 @@ class Device(Target, Protocol):
     source: Flow
     "Where its own requests come from."
     instance: bytes
+    reg_id: int
+    updated: float
 
     def takes(self, method: bytes) -> bool:
         """Say whether the contact knows the method."""
@@ -93,6 +96,8 @@ class Messaging:
             if device.expires > now and device.takes(request.method):
                 return Forward(bindings)
         targets = [b for b in bindings if b.expires > now and b.takes(request.method)]
+        if len(targets) > 1:
+            targets = one_flow_each(targets)
         may_keep = self._deposits is not None and (recipient.has_inbox or not targets)
         if may_keep and rules.is_storable(request):
             return self._keep(request, recipient, targets, source, account_id, now)

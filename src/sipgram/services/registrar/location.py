@@ -37,8 +37,11 @@ class Binding:
         "methods",
         "name",
         "params",
+        "path",
         "q",
         "refuses",
+        "reg_id",
+        "routes",
         "source",
         "updated",
         "uri",
@@ -60,6 +63,8 @@ class Binding:
         methods: frozenset[bytes] = frozenset(),
         params: bytes = b"",
         q: float = 1.0,
+        reg_id: int = 0,
+        path: bytes = b"",
     ) -> None:
         self.account_id = 0  # Whose it is, told when it is attached.
         self.aor = aor
@@ -68,6 +73,11 @@ class Binding:
         self.flow = flow
         self.source = flow  # Where its REGISTER came from; differs when D27 chose another way.
         self.name = b"%b %b %d" % (uri, flow.host, flow.port)
+        self.path = path  # Values joined by commas (RFC 3327).
+        self.routes = b""
+        if path:
+            self.name += b" " + path
+            self.routes = b"Route: " + path + b"\r\n"
         self.expires = expires
         self.call_id = call_id
         self.cseq = cseq
@@ -76,6 +86,7 @@ class Binding:
         self.methods = methods  # Empty when the contact names none, which means any.
         self.params = params  # Header parameters to give back in the 200, without expires.
         self.q = q
+        self.reg_id = reg_id  # 0 for a binding that is no Outbound flow (RFC 5626).
         self.is_silent = False
         self.refuses: frozenset[bytes] = frozenset()  # Methods that it answered 405 or 501.
         self.entry: AorEntry | None = None  # None once it has ended.
@@ -83,7 +94,9 @@ class Binding:
 
     @property
     def key(self) -> bytes:
-        """What makes it one and the same: its device, else its URI (D5)."""
+        """What makes it one and the same: its device and flow, else its URI (D5)."""
+        if self.reg_id:
+            return b"%b;reg-id=%d" % (self.instance, self.reg_id)
         return self.instance or self.uri
 
     @property
@@ -261,6 +274,27 @@ class Locations:
             self.lose(target.entry, target)
         elif status in (405, 501):
             target.refuses |= {method}
+
+    def fail_over(self, target: Target) -> Target | None:
+        """Return another flow to the device of a target whose own is dead (RFC 5626 §5.3, D5).
+
+        That target has ended then, so that none is tried twice.
+        """
+        if not isinstance(target, Binding) or not target.reg_id:
+            return None
+        try:
+            entry = self.find(target.aor.encode())
+        except Refusal:
+            return None  # The account has gone.
+        if target.entry is entry:
+            self.lose(entry, target)
+        others = [b for b in entry.bindings if b.reg_id and b.instance == target.instance]
+        return max(others, key=lambda b: b.updated, default=None)
+
+    def end_flow(self, entry: AorEntry, flow: Flow) -> None:
+        """A connection has closed: "an Outbound flow ends at once" (D28)."""
+        for binding in [b for b in entry.bindings if b.reg_id and b.flow is flow]:
+            self.lose(entry, binding)
 
     def drop_expired(self, entry: AorEntry, now: float) -> None:
         """Remove the bindings whose time is over."""

@@ -9,10 +9,13 @@ from sipgram.sip.message.grammar import quote, shown, split_list
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import SipUri
 
+REG_ID_MAX: Final = 2**31 - 1
+"""RFC 5626 §11."""
 CONTACTS_MAX: Final = 32
 """More contacts in one REGISTER are refused."""
 SPREAD_ABOVE_S: Final = 600
 """D29: only longer registrations are shortened."""
+
 REBOOT_AFTER_S: Final = 32.0
 """D29: a lower CSeq this long after the last is a phone that was started again."""
 
@@ -30,11 +33,8 @@ class Wish(NamedTuple):
     params: bytes
     "To give back in the 200, without expires."
     q: float
-
-    @property
-    def key(self) -> bytes:
-        """What the binding is known by: its device, else its URI (D5)."""
-        return self.instance or self.uri
+    reg_id: int = 0
+    "Tells the flows of one device apart (RFC 5626 §4.2); 0 for none."
 
 
 def asks_to_clear(request: Message) -> bool:
@@ -118,6 +118,7 @@ def wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
         methods=frozenset(m.strip().upper() for m in methods.split(b",") if m.strip()),
         params=_written(params),
         q=_quality(params.get(b"q")),
+        reg_id=_reg_id(params),
     )
 
 
@@ -131,6 +132,16 @@ def _seconds(value: bytes, name: str) -> int:
     if not value.isdigit() or len(value) > 20:
         raise ParseError(f"{name} is not a number of seconds: {shown(value)}")
     return min(int(value), 2**32 - 1)
+
+
+def _reg_id(params: dict[bytes, bytes | None]) -> int:
+    """Return reg-id; RFC 5626 §6: without an instance it MUST be ignored."""
+    if b"reg-id" not in params or not params.get(b"+sip.instance"):
+        return 0
+    value = params[b"reg-id"] or b""
+    if not value.isdigit() or len(value) > 10 or not 0 < int(value) <= REG_ID_MAX:
+        raise ParseError(f"reg-id of Contact is not a number from 1: {shown(value)}")
+    return int(value)
 
 
 def _quality(value: bytes | None) -> float:

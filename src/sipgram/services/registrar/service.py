@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from sipgram.errors import ParseError, Refusal, Unavailable
 from sipgram.identity import Entropy
 from sipgram.services.answers import Commit, Done, Reply
-from sipgram.services.registrar import rules
+from sipgram.services.registrar import outbound, rules
 from sipgram.services.registrar.location import AorEntry, Binding, Locations
 from sipgram.services.registrar.rules import Wish
 from sipgram.services.registrar.store import BindingStore, KeptBinding
@@ -30,6 +30,9 @@ class Routes(Protocol):
 
     def flow_to(self, contact: SipUri, source: Flow) -> Flow:
         """Return the contact's own address when that is where the REGISTER came from (D27)."""
+
+    def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
+        """Call ``closed`` once when a connection has closed; a datagram's flow never does."""
 
 
 class Registrar:
@@ -54,6 +57,8 @@ class Registrar:
         self._store = store
         self._on_bound = on_bound
         self._keep_alive = keep_alive
+        # Connections with Outbound flows, and whose; no more than there are connections.
+        self._watched: dict[Flow, dict[AorEntry, None]] = {}
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float
@@ -65,16 +70,16 @@ class Registrar:
         binding = self._unchanged(entry, request, source)
         if binding is not None:
             self._refresh(entry, binding, request, now)
-            return Reply(200, headers=self._listed(entry, now))
+            return Reply(200, headers=self._answer(entry, request, now))
         if rules.asks_to_clear(request):  # Step 6.
             changes = self._clear(entry, request, source, now)
         else:
             changes = self._update(entry, request, source, now)  # Step 7.
         if changes.put or changes.ended:
-            return self._commit(entry, changes, now)
-        return Reply(200, headers=self._listed(entry, now))  # Step 8.
+            return self._commit(entry, changes, request, now)
+        return Reply(200, headers=self._answer(entry, request, now))  # Step 8.
 
-    def _commit(self, entry: AorEntry, changes: "Changes", now: float) -> Commit:
+    def _commit(self, entry: AorEntry, changes: "Changes", request: Message, now: float) -> Commit:
         """Answer once the change cannot be lost any more (D37)."""
         put, drop = changes.put, changes.ended
         for binding in drop:  # Now: what comes while this is being written must wait for them.
@@ -87,13 +92,12 @@ class Registrar:
             self._store.commit(put=put, drop=drop, now=now, done=done)
 
         def reply(error: Exception | None) -> Reply:
-            return self._committed(entry, changes, now, error)
+            self._committed(entry, changes, error)
+            return Reply(200, headers=self._answer(entry, request, now))
 
         return Commit(start, reply)
 
-    def _committed(
-        self, entry: AorEntry, changes: "Changes", now: float, error: Exception | None
-    ) -> Reply:
+    def _committed(self, entry: AorEntry, changes: "Changes", error: Exception | None) -> None:
         """Tell those who wait for a binding, or take the change back.
 
         §10.3 step 7: "If any one of them fails (for example, because the back-end database
@@ -109,19 +113,20 @@ class Registrar:
                 continue  # Replaced, or its account is gone, in the meantime.
             for told in self._on_bound:
                 told(entry, binding)
-        return Reply(200, headers=self._listed(entry, now))
 
     def _unchanged(self, entry: AorEntry, request: Message, source: Flow) -> Binding | None:
         """Find the binding that this REGISTER merely refreshes: the usual case, made cheap."""
-        if len(entry.bindings) != 1:
+        contacts = request.values(b"contact")
+        binding = next((b for b in entry.bindings if contacts == [b.value]), None)
+        if binding is None:
             return None
-        binding = entry.bindings[0]
+        path = b", ".join(request.values(b"path")) if request.has(b"path") else b""
         is_same = (
             request.call_id == binding.call_id
             and request.cseq > binding.cseq
             and source is binding.source
             and binding.kept_until > 0  # Not while its first commit runs.
-            and request.values(b"contact") == [binding.value]
+            and path == binding.path
             and b"expires" not in binding.value.lower()
         )
         if not is_same:
@@ -158,15 +163,17 @@ class Registrar:
     def _update(self, entry: AorEntry, request: Message, source: Flow, now: float) -> "Changes":
         """Add, change and remove bindings: all of them or, on a fault, none (§10.3 step 7)."""
         changes = Changes([], [])
-        wishes = rules.wishes(request, self._settings)
+        path = outbound.path_of(request)
+        wishes = outbound.with_flows(request, rules.wishes(request, self._settings), path)
+        via = outbound.hops_of(path)[0] if path else None
         if not entry.bindings and len(wishes) == 1 and wishes[0].expires_s:
             # A phone that comes, and no other is there: nothing to compare with or to take back.
             self._check_target(wishes[0])
-            flow = self._routes.flow_to(wishes[0].parsed, source)
-            changes.put.append(self._bind(entry, wishes[0], flow, request, source, now))
+            flow = self._routes.flow_to(via or wishes[0].parsed, source)
+            changes.put.append(self._bind(entry, wishes[0], flow, request, source, path, now))
             return changes
         self._locations.drop_expired(entry, now)
-        pairs = [(wish, self._routes.flow_to(wish.parsed, source)) for wish in wishes]
+        pairs = [(wish, self._routes.flow_to(via or wish.parsed, source)) for wish in wishes]
         for wish, flow in pairs:
             self._check_target(wish)
             _check_order(_matching(entry, wish, flow), request, source, now)
@@ -176,22 +183,45 @@ class Registrar:
                     self._end(entry, old, changes)
                 if wish.expires_s:
                     self._make_room(entry, changes)
-                    changes.put.append(self._bind(entry, wish, flow, request, source, now))
+                    changes.put.append(self._bind(entry, wish, flow, request, source, path, now))
         except Unavailable:
             self._undo(entry, changes)
             raise
         return changes
 
     def _bind(
-        self, entry: AorEntry, wish: Wish, flow: Flow, request: Message, source: Flow, now: float
+        self,
+        entry: AorEntry,
+        wish: Wish,
+        flow: Flow,
+        request: Message,
+        source: Flow,
+        path: bytes,
+        now: float,
     ) -> Binding:
-        binding = _binding(entry, wish, flow, request.call_id, request.cseq, now)
+        binding = _binding(entry, wish, flow, request.call_id, request.cseq, path, now)
         binding.source = source
         self._prolong(binding, wish.expires_s, now)
         self._locations.attach(entry, binding)
         if _is_behind_nat(wish, flow):
             self._keep_alive(binding)
+        if wish.reg_id and flow.is_reliable:
+            self._watch(entry, flow)
         return binding
+
+    def _watch(self, entry: AorEntry, flow: Flow) -> None:
+        known = self._watched.get(flow)
+        if known is not None:
+            known[entry] = None
+            return
+        entries = self._watched[flow] = {entry: None}
+
+        def closed() -> None:
+            del self._watched[flow]
+            for each in entries:
+                self._locations.end_flow(each, flow)
+
+        self._routes.watch(flow, closed)
 
     def _end(self, entry: AorEntry, old: Binding, changes: Changes) -> None:
         self._locations.detach(entry, old)
@@ -230,12 +260,23 @@ class Registrar:
             Error: the AoR or the contact is not one of ours any more.
         """
         entry = self._locations.find(kept.aor.encode())
-        wish = rules.wish(kept.contact, None, self._settings)
-        binding = _binding(entry, wish, flow, kept.call_id, kept.cseq, now)
+        wish = rules.wish(kept.contact, None, self._settings)._replace(reg_id=kept.reg_id)
+        binding = _binding(entry, wish, flow, kept.call_id, kept.cseq, kept.path, now)
         binding.expires = binding.kept_until = now + left_s
         self._locations.attach(entry, binding)
         if _is_behind_nat(wish, flow):
             self._keep_alive(binding)
+
+    def _answer(self, entry: AorEntry, request: Message, now: float) -> tuple[bytes, ...]:
+        """Return the lines of a 200: all bindings (step 8), and what a phone behind proxies asks."""
+        lines = self._listed(entry, now)
+        if request.has(b"path"):
+            lines += tuple(b"Path: " + value for value in request.values(b"path"))
+        if b"reg-id" in (request.value(b"contact") or b"") and outbound.supports(
+            request, b"outbound"
+        ):
+            lines += (b"Require: outbound", b"Flow-Timer: %d" % self._settings.flow_timer_s)
+        return lines
 
     def _listed(self, entry: AorEntry, now: float) -> tuple[bytes, ...]:
         return tuple(
@@ -246,7 +287,7 @@ class Registrar:
 
 
 def _binding(
-    entry: AorEntry, wish: Wish, flow: Flow, call_id: bytes, cseq: int, now: float
+    entry: AorEntry, wish: Wish, flow: Flow, call_id: bytes, cseq: int, path: bytes, now: float
 ) -> Binding:
     return Binding(
         aor=str(entry.aor),
@@ -261,6 +302,8 @@ def _binding(
         methods=wish.methods,
         params=wish.params,
         q=wish.q,
+        reg_id=wish.reg_id,
+        path=path,
     )
 
 
@@ -276,7 +319,8 @@ def _matching(entry: AorEntry, wish: Wish, flow: Flow) -> list[Binding]:
 
 def _is_same(old: Binding, wish: Wish, flow: Flow) -> bool:
     if wish.instance and old.instance == wish.instance:
-        return True
+        # With reg-ids each is a flow of its own, whatever their URIs (RFC 5626 §6).
+        return not (wish.reg_id and old.reg_id) or wish.reg_id == old.reg_id
     if old.uri != wish.uri and not SipUri.parse(old.uri).is_equivalent(wish.parsed):
         return False
     if wish.instance and old.instance:

@@ -78,12 +78,21 @@ class BindingRows:
             table.c.cseq,
             table.c.flow,
             table.c.expires_utc,
+            table.c.path,
+            table.c.reg_id,
         )
         query = select(*columns).where(table.c.expires_utc > self._wall())
         async with self._engine.connect() as connection:
             async for row in await connection.stream(query.execution_options(yield_per=PAGE_ROWS)):
                 yield KeptBinding(
-                    row.aor, row.contact, row.call_id, row.cseq, row.flow, row.expires_utc
+                    row.aor,
+                    row.contact,
+                    row.call_id,
+                    row.cseq,
+                    row.flow,
+                    row.expires_utc,
+                    row.path,
+                    row.reg_id,
                 )
 
     def _row(self, binding: Binding, now: float) -> tuple[object, ...]:
@@ -94,10 +103,10 @@ class BindingRows:
             binding.account_id or None,  # Nobody has an account under --auth none.
             binding.value,
             binding.instance,
-            0,
+            binding.reg_id,
             binding.call_id,
             binding.cseq,
-            b"",
+            binding.path,
             _written(binding.flow),
             b"",
             b",".join(sorted(binding.methods)),

@@ -20,6 +20,8 @@ class KeptBinding:
     flow: str
     "udp:HOST:PORT and our own port behind a space, or tcp:HOST:PORT."
     expires_utc: float
+    path: bytes = b""
+    reg_id: int = 0
 
 
 class BindingStore(Protocol):

@@ -92,6 +92,8 @@ class UsualMessage:
         "call_id",
         "content_length",
         "cseq",
+        "fault_status",
+        "faults",
         "from_tag",
         "from_uri",
         "key",
@@ -108,9 +110,8 @@ class UsualMessage:
         "uri",
     )
 
-    faults: tuple[str, ...] = ()
-    fault_status = 400
-
+    faults: tuple[str, ...]
+    fault_status: int
     raw: bytes
     status: int
     method: bytes
@@ -233,6 +234,8 @@ def _read(data: bytes, match: re.Match[bytes]) -> UsualMessage | None:
         return None
     if not _cut(message, data, end, length):
         return None
+    message.faults = ()  # Until somebody else finds one, as a stream's framing does.
+    message.fault_status = 400
     message._lines = match
     message._careful = None
     message._sent_host = host

@@ -436,3 +436,39 @@ def test_an_inbox_goes_when_nothing_is_left_of_it() -> None:
 
     assert not house.locations.find(b"sip:bob@example.com").has_inbox
     assert len(house.mailroom.ledger) == 0
+
+
+def test_d36_the_mail_of_an_account_that_is_gone_goes_with_it() -> None:
+    house = House()
+    house.send()
+    house.send(body=b"more")
+    assert house.mailroom is not None
+    inbox = house.mailroom.ledger.find("sip:bob@example.com")
+    assert inbox is not None
+    inbox.account_id = 7  # Another has the name now.
+
+    house.mailroom.tick(house.clock.now)
+
+    assert house.store.messages == {}
+    assert len(house.mailroom.ledger) == 0
+    assert house.mailroom.ledger.waiting_count == 0
+    assert house.drained(house.bind("bob")) == []
+
+
+def test_d11_what_the_database_does_not_take_is_written_when_it_does() -> None:
+    """A locked database or a full disk: delivered once, and no restart delivers it again."""
+    house = House()
+    house.send()
+    phone = house.bind("bob")
+    house.advance(0.2)
+    house.store.is_away = True
+    assert house.answer_as(phone) == [b"hi"]
+    assert house.inbox_states == ["waiting"]
+    assert house.mailroom is not None
+    assert house.mailroom.ledger.unwritten_count > 0
+
+    house.store.is_away = False
+    house.mailroom.tick(house.clock.now)
+
+    assert house.inbox_states == ["delivered"]
+    assert house.mailroom.ledger.unwritten_count == 0

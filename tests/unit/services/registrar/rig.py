@@ -1,6 +1,6 @@
 """A registrar with a store that does as it is told, and phones that write to it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sipgram.errors import Error
 from sipgram.identity import Entropy
@@ -58,9 +58,14 @@ class StraightRoutes:
 
     def __init__(self) -> None:
         self.others: dict[bytes, Flow] = {}
+        self.closed: dict[Flow, Callable[[], None]] = {}
 
     def flow_to(self, contact: SipUri, source: Flow) -> Flow:
         return self.others.get(bytes(contact), source)
+
+    def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
+        assert flow not in self.closed  # Once for each connection.
+        self.closed[flow] = closed
 
 
 class Rig:
@@ -105,9 +110,12 @@ class Rig:
         source: Flow | None = None,
         now: float = 0.0,
         account_id: int | None = None,
+        headers: Sequence[bytes] = (),
     ) -> Reply:
         """Send a REGISTER; return what the phone hears, or raise what dispatch maps."""
-        message = registering(*contacts, expires=expires, aor=aor, call_id=call_id, cseq=cseq)
+        message = registering(
+            *contacts, expires=expires, aor=aor, call_id=call_id, cseq=cseq, headers=headers
+        )
         answer = self.registrar.handle(message, source or self.flow, account_id, now)
         return finish(answer) if isinstance(answer, Commit) else answer
 
@@ -138,9 +146,10 @@ def registering(
     aor: bytes = BOB,
     call_id: bytes = b"call-1",
     cseq: int = 1,
+    headers: Sequence[bytes] = (),
 ) -> Message:
     """Return a REGISTER, a Contact line for each of ``contacts``."""
-    lines = [b"Contact: " + contact for contact in contacts]
+    lines = [*headers, *(b"Contact: " + contact for contact in contacts)]
     if expires is not None:
         lines.append(b"Expires: " + expires)
     raw = request(
@@ -160,4 +169,5 @@ def registering(
 def contacts_of(reply: Reply) -> list[bytes]:
     """The Contact values of a 200."""
     assert reply.status == 200
-    return [line.removeprefix(b"Contact: ") for line in reply.headers]
+    lines = [line for line in reply.headers if line.startswith(b"Contact: ")]
+    return [line.removeprefix(b"Contact: ") for line in lines]

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,9 @@ def settings(data: Path) -> Settings:
     )
 
 
-async def registered(server: Server, contact: bytes = HOME, *, cseq: int = 1) -> list[bytes]:
+async def registered(
+    server: Server, contact: bytes = HOME, *, cseq: int = 1, headers: Sequence[bytes] = ()
+) -> list[bytes]:
     """REGISTER from 127.0.0.1:40000; return the Contact lines of the 200."""
     flow = server.endpoint.udp_flow("127.0.0.1", 40_000)
     assert flow is not None
@@ -232,7 +234,7 @@ async def registered(server: Server, contact: bytes = HOME, *, cseq: int = 1) ->
 
     flow.send = take
     now = asyncio.get_running_loop().time()
-    message = registering(contact, expires=b"600", cseq=cseq)
+    message = registering(contact, expires=b"600", cseq=cseq, headers=headers)
     server.dispatcher.on_request(message, flow, now)
     response = await answered
     assert response.startswith(b"SIP/2.0 200 OK\r\n"), response
@@ -254,6 +256,21 @@ async def test_d37_a_restart_forgets_nobody(tmp_path: Path) -> None:
         assert 590 < left_s <= 601
         lines = await registered(second, HOME + INSTANCE + b';q=0.5;methods="MESSAGE"', cseq=2)
         assert len(lines) == 1
+    finally:
+        await second.close()
+
+
+async def test_path_and_flow_number_survive_a_restart(tmp_path: Path) -> None:
+    headers = (b"Supported: path, outbound", b"Path: <sip:edge.example.net;lr;ob>")
+    first = await build(settings(tmp_path))
+    await registered(first, HOME + INSTANCE + b";reg-id=3", headers=headers)
+    await first.close()
+
+    second = await build(settings(tmp_path))
+    try:
+        (binding,) = second.locations.find(b"sip:bob@example.com").bindings
+        assert binding.reg_id == 3
+        assert binding.routes == b"Route: <sip:edge.example.net;lr;ob>\r\n"
     finally:
         await second.close()
 
