@@ -31,6 +31,7 @@ log = structlog.get_logger("sipgram.server")
 OVERLOADED: Final = Reply(503, "Service Unavailable: draining or overloaded", (b"Retry-After: 5",))
 FAULTS_SHOWN_MAX: Final = 5
 """Faults told in the reason phrase of a 400."""
+UNAVAILABLE_LOG_S: Final = 60.0
 LATER_MAX: Final = 20_000
 """Requests that wait for something at one time; beyond that the node is overloaded."""
 
@@ -74,6 +75,8 @@ class Dispatcher:
         self.requests: dict[bytes, int] = dict.fromkeys((*METHODS, b"other"), 0)
         self.answers: dict[int, int] = {}
         self.strays = 0
+        self._logs_again = -UNAVAILABLE_LOG_S
+        self._unavailable_count = 0
 
     def attach(
         self,
@@ -326,6 +329,15 @@ class Dispatcher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _note_unavailable(self, reason: str) -> None:
+        """Log it once a minute: while a disk is full every request meets it."""
+        now = self._clock()
+        if now >= self._logs_again:
+            log.warning("unavailable", reason=reason, since_last=self._unavailable_count)
+            self._logs_again = now + UNAVAILABLE_LOG_S
+            self._unavailable_count = 0
+        self._unavailable_count += 1
+
     def _excuse(self, error: Exception, request: Message) -> Reply:
         """Turn an error into an answer: the only place where that is decided."""
         match error:
@@ -334,7 +346,7 @@ class Dispatcher:
             case PeerError():
                 return Reply(error.status, error.reason)
             case Unavailable():
-                log.warning("unavailable", reason=error.reason)
+                self._note_unavailable(error.reason)
                 # D11: 500, since 503 would tell the peer to send nothing at all here.
                 return Reply(500, error.reason, (b"Retry-After: %d" % error.retry_after_s,))
             case _:
