@@ -6,6 +6,8 @@ from itertools import pairwise
 import pytest
 
 from sipgram.sip.keep_alive import KEEP_ALIVE, SLOTS, KeepAlives
+from sipgram.sip.message.message import Message
+from sipgram.sip.sink import Flow
 from sipgram.sip.timers import NEVER, TimerQueue
 
 INTERVAL_S = 25.0
@@ -21,7 +23,7 @@ class Phone:
     via_line = b""
 
     def __init__(self, rig: "Rig", expires: float = NEVER) -> None:
-        self.flow = self
+        self.flow: Flow = self
         self.expires = expires
         self.is_bound = True
         self.heard: list[float] = []
@@ -32,7 +34,7 @@ class Phone:
         self.heard.append(self._rig.now)
         return True
 
-    def reply_flow(self, request: object) -> "Phone":
+    def reply_flow(self, request: Message) -> "Phone":
         return self
 
 
