@@ -10,10 +10,15 @@ BOB = b"<sip:bob@example.com>"
 INSTANCE = b'+sip.instance="<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>"'
 
 
-def registered(node: Node, flow: RecordingFlow, *, reg_id: int = 0, path: bytes = b"") -> None:
+def registered(
+    node: Node, flow: RecordingFlow, *, reg_id: int = 0, path: bytes = b"", features: bytes = b""
+) -> None:
     """Bind a phone of bob that is behind ``flow``."""
     params = b";%b;reg-id=%d" % (INSTANCE, reg_id) if reg_id else b""
-    headers = [b"Supported: path, outbound", b"Contact: <sip:bob@10.0.0.1>" + params]
+    headers = [
+        b"Supported: path, outbound",
+        b"Contact: <sip:bob%d@10.0.0.1>" % flow.port + params + features,
+    ]
     if path:
         headers.append(b"Path: " + path)
     via = b"Via: SIP/2.0/UDP 10.0.0.1;rport;branch=z9hG4bK-r%d" % flow.port
@@ -40,7 +45,7 @@ def test_each_branch_uses_its_own_bindings_path() -> None:
         node.receive(raw)
         (data,) = one.take()[:1]
         assert parse(data).values(b"route") == [b"<sip:edge1.example.net;lr>"]
-        assert parse(data).uri == b"sip:bob@10.0.0.1"
+        assert parse(data).uri == b"sip:bob1@10.0.0.1"
         assert not parse(other.take()[0]).has(b"route")
 
 
@@ -72,3 +77,17 @@ def test_d5_an_invite_goes_over_one_flow_and_430_moves_on() -> None:
     node.receive(messages.response(data, 430), flow=two)
 
     assert parse(one.take()[0]).method == b"INVITE"
+
+
+def test_accept_contact_chooses_between_the_devices_of_a_message() -> None:
+    node = Node(has_digest=False)
+    plain, chat = RecordingFlow(port=1), RecordingFlow(port=2)
+    registered(node, plain, features=b';class="personal"')
+    registered(node, chat, features=b';class="business"')
+
+    node.receive(texted(b'Accept-Contact: *;class="business";require'))
+    assert (len(plain.take()), len(chat.take())) == (0, 1)
+    refused = node.ask(texted(b'Accept-Contact: *;class="x";require', branch=b"z9hG4bK-2"))
+    assert refused.status == 480
+    node.receive(texted(b"Request-Disposition: no-fork", branch=b"z9hG4bK-3"))
+    assert len(plain.take()) + len(chat.take()) == 1

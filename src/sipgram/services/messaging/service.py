@@ -12,9 +12,10 @@ from sipgram.services.messaging.stored_form import digest_of
 from sipgram.settings import MessagingSettings
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.uri import Aor
+from sipgram.sip.preferences import NONE, Features, Preferences
 from sipgram.sip.proxy import Target
 from sipgram.sip.sink import Flow
-from sipgram.sip.targets import one_flow_each
+from sipgram.sip.targets import Disposition, one_flow_each
 
 DATAGRAM_BYTES_MAX: Final = 64_500
 """A larger request cannot go over UDP: with what a proxy adds it passes 65,507 octets."""
@@ -33,6 +34,11 @@ class Device(Target, Protocol):
     instance: bytes
     reg_id: int
     updated: float
+    q: float
+
+    @property
+    def features(self) -> Features:
+        """What its Contact told of its abilities (RFC 3840)."""
 
     def takes(self, method: bytes) -> bool:
         """Say whether the contact knows the method."""
@@ -97,7 +103,7 @@ class Messaging:
                 return Forward(bindings)
         targets = [b for b in bindings if b.expires > now and b.takes(request.method)]
         if len(targets) > 1:
-            targets = one_flow_each(targets)
+            targets = _preferred(request, one_flow_each(targets))
         may_keep = self._deposits is not None and (recipient.has_inbox or not targets)
         if may_keep and rules.is_storable(request):
             return self._keep(request, recipient, targets, source, account_id, now)
@@ -147,6 +153,18 @@ class Messaging:
 def _others(targets: list[Device], source: Flow) -> list[Device]:
     """D6: not back to where it came from, unless that is the only device there is."""
     return [b for b in targets if b.source is not source] or targets
+
+
+def _preferred(request: Message, targets: list[Device]) -> list[Device]:
+    """Choose between several devices as the sender asks (RFC 3841)."""
+    preferences = Preferences.of(request)
+    if preferences is not NONE:
+        targets = preferences.apply(targets)
+        if not targets:
+            raise Refusal(480, "No Device Is As Asked", (b"Retry-After: 30",))
+    if not Disposition.of(request).may_fork:
+        targets = sorted(targets, key=lambda device: -device.q)[:1]
+    return targets
 
 
 def _in_order(inbox: Inbox, request: Message, targets: list[Device]) -> list[Device]:
