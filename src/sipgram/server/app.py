@@ -144,9 +144,7 @@ async def build(
     certificates = _certificates(settings)
     endpoint = _endpoint(settings, dispatcher, certificates, timers)
     rows = BindingRows(kept.engine, kept.writer, wall=time.time)
-    keep_alives = KeepAlives(
-        interval_s=settings.transport.keep_alive_s, wake=endpoint.table.wake, clock=loop.time
-    )
+    keep_alives = _keep_alives(settings, endpoint)
     registrar = routes[b"REGISTER"] = Registrar(
         locations,
         routes=ContactRoutes(),
@@ -180,6 +178,14 @@ async def build(
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
     return server
+
+
+def _keep_alives(settings: Settings, endpoint: Endpoint) -> KeepAlives:
+    return KeepAlives(
+        interval_s=settings.transport.keep_alive_s,
+        wake=endpoint.table.wake,
+        clock=asyncio.get_running_loop().time,
+    )
 
 
 def _calls(
