@@ -8,6 +8,7 @@ from pathlib import Path
 from .inventory import Tool, need
 from .phone import Account
 from .program import Program, ProgramFailed
+from .script import scenario as script
 
 SCENARIOS = Path(__file__).parent / "sipp"
 RUN_S = 20
@@ -74,19 +75,24 @@ class Sipp:
         peer: str = "nobody",
         port: int = 0,
         calls: int = 1,
+        steps: Sequence[str] = (),
     ) -> SippRun:
         """Play ``scenario`` as ``account`` towards the user ``peer`` of the same domain.
 
-        ``port`` is the local one; 0 takes any. It ends by itself after ``calls`` calls.
+        ``port`` is the local one; 0 takes any. ``steps`` are played instead of a file of this name. It ends by itself after ``calls`` calls.
         """
         host, server_port = self._server
         home = self._home / f"{len(self._runs)}-{scenario}"
         home.mkdir(parents=True)
         trace = home / "messages.log"
+        file = SCENARIOS / f"{scenario}.xml"
+        if steps:
+            file = home / "scenario.xml"
+            file.write_text(script(steps))
         registering = scenario.startswith("register")
         target = account.domain if registering else f"{peer}@{account.domain}"
         arguments: Sequence[str] = (
-            *(self._path, f"{host}:{server_port}", "-sf", str(SCENARIOS / f"{scenario}.xml")),
+            *(self._path, f"{host}:{server_port}", "-sf", str(file)),
             *("-i", "127.0.0.1", "-p", str(port or free_port()), "-m", str(calls), "-nostdin"),
             *("-au", account.user, "-ap", account.password, "-auth_uri", target),
             *("-key", "user", account.user, "-key", "domain", account.domain),

@@ -5,7 +5,10 @@ Never used on the synchronous path: what a MESSAGE needs is in memory (DESIGN §
 
 import os
 import sqlite3
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import event, select
 from sqlalchemy.engine import make_url
@@ -19,6 +22,9 @@ from sipgram.identity import Entropy
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
 FILE_NAME = "sipgram.db"
+
+CONNECT_S = 5.0
+"""How long a database server may take to let us in."""
 
 
 def database_url(data: Path) -> str:
@@ -49,7 +55,7 @@ def open_engine(url: str, *, busy_timeout_s: float = 5.0) -> AsyncEngine:
         raise SettingsError(f"database driver is not {known}: {parsed.drivername}")
     if parsed.get_backend_name() != "sqlite":
         try:
-            return create_async_engine(parsed)
+            return create_async_engine(parsed, async_creator=partial(connected, url))
         except ImportError as error:
             raise SettingsError(f"database driver is not installed: {error.name}") from error
     folder = sqlite_path(url).parent
@@ -70,6 +76,24 @@ def open_engine(url: str, *, busy_timeout_s: float = 5.0) -> AsyncEngine:
 
     event.listen(engine.sync_engine, "connect", prepare)
     return engine
+
+
+async def connected(url: str, *, settings: Mapping[str, str] | None = None) -> Any:
+    """Return a new asyncpg connection whose commits are durable; ``Unavailable`` if none."""
+    import asyncpg  # It need not be there for SQLite.
+
+    parsed = make_url(url)
+    arguments = parsed.get_dialect()().create_connect_args(parsed)[1]
+    try:
+        connection = await asyncpg.connect(
+            **{"timeout": CONNECT_S, **arguments}, server_settings=dict(settings or {})
+        )
+        if await connection.fetchval("SHOW synchronous_commit") == "off":
+            await connection.execute("SET synchronous_commit TO on")  # A 2xx is a promise: D11.
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        reason = str(error) or f"no connection within {CONNECT_S:g} s"
+        raise Unavailable(f"the database is not available: {reason}") from error
+    return connection
 
 
 def _guard(file: Path) -> None:

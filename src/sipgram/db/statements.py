@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, Table, bindparam, delete, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.sql.dml import UpdateBase
 
 from sipgram.db import tables
@@ -20,11 +21,14 @@ class Statement:
 
     name: str
     sql: str
+    "In SQLite's words, with ``?`` for a place."
+    postgres: str
+    "In PostgreSQL's, with ``$1``."
     columns: tuple[str, ...]
 
 
 def known_statements() -> tuple[Statement, ...]:
-    """Return every statement of the writer, in SQLite's words with ``?`` for a place."""
+    """Return every statement of the writer, in the words of both engines."""
     bindings = tables.bindings
     everything = tuple(column.name for column in bindings.columns)
     which = (bindings.c.aor, bindings.c.key)
@@ -72,7 +76,7 @@ def _names(table: Table) -> tuple[str, ...]:
 def _insert(name: str, table: Table, *, is_lenient: bool = False) -> Statement:
     columns = _names(table)
     values: dict[str, Any] = {column: bindparam(column) for column in columns}
-    insert = sqlite.insert(table).values(values)
+    insert = postgresql.insert(table).values(values)
     return _compiled(name, insert.on_conflict_do_nothing() if is_lenient else insert, columns)
 
 
@@ -90,7 +94,7 @@ def _update(
 
 
 def _upsert(name: str, table: Table, columns: tuple[str, ...]) -> Statement:
-    insert = sqlite.insert(table).values({column: bindparam(column) for column in columns})
+    insert = postgresql.insert(table).values({column: bindparam(column) for column in columns})
     keys = {column.name for column in table.primary_key}
     news = {column: insert.excluded[column] for column in columns if column not in keys}
     return _compiled(
@@ -110,5 +114,7 @@ def _compiled(name: str, statement: UpdateBase, columns: tuple[str, ...]) -> Sta
     compiled = statement.compile(dialect=sqlite.dialect(paramstyle="qmark"))
     places = tuple(compiled.positiontup or ())
     assert places == columns, f"{name}: its rows are {places}"
+    theirs = statement.compile(dialect=asyncpg.dialect())  # type: ignore[no-untyped-call]  # Of SQLAlchemy.
+    assert tuple(theirs.positiontup or ()) == columns, f"{name}: its rows differ for PostgreSQL"
     shown = tuple(column.removeprefix("its_").removeprefix("new_") for column in columns)
-    return Statement(name, str(compiled), shown)
+    return Statement(name, str(compiled), str(theirs), shown)

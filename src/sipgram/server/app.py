@@ -11,10 +11,11 @@ from typing import NamedTuple
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sipgram.db.engine import database_url, open_engine, secret_of, sqlite_path
+from sipgram.db.engine import database_url, open_engine, secret_of
 from sipgram.db.migrations import upgrade
 from sipgram.db.statements import known_statements
 from sipgram.db.writer import Writer
+from sipgram.db.writers import writer_for
 from sipgram.errors import Error, SettingsError
 from sipgram.identity import Entropy, NodeId, SystemEntropy
 from sipgram.net.certificates import Certificates
@@ -263,7 +264,7 @@ async def _open_database(settings: Settings, entropy: Entropy) -> _Kept:
         if settings.auth.mode == "digest":
             accounts = AccountTable(AccountRows(engine), algorithms=settings.auth.algorithms)
             await accounts.load()
-        writer = Writer(sqlite_path(url), statements=known_statements())
+        writer = writer_for(url, statements=known_statements())
         await writer.__aenter__()
     except BaseException:
         await engine.dispose()

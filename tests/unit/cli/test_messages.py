@@ -10,8 +10,8 @@ import pytest
 from sipgram.cli.main import main
 from sipgram.db.engine import database_url, open_engine
 from sipgram.db.migrations import upgrade
+from sipgram.db.sqlite_writer import SqliteWriter
 from sipgram.db.statements import known_statements
-from sipgram.db.writer import Writer
 from sipgram.services.messaging.sql import MessageRows
 from sipgram.services.messaging.store import (
     AwayDevice,
@@ -26,7 +26,7 @@ WALL = 1_700_000_000.0
 async def _fill(data: Path) -> None:
     engine = open_engine(database_url(data))
     await upgrade(engine)
-    async with Writer(data / "sipgram.db", statements=known_statements()) as writer:
+    async with SqliteWriter(data / "sipgram.db", statements=known_statements()) as writer:
         rows = MessageRows(engine, writer, wall=lambda: WALL, record_s=60.0)
         for id in (1, 2):
             await _done(rows.put, _message(id), is_for_all=True, copies=())

@@ -1,7 +1,7 @@
 """The engine and the schema on a real file."""
 
 import stat
-from importlib.util import find_spec
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,8 +73,9 @@ def test_other_databases_are_refused(url: str, fault: str) -> None:
         open_engine(url)
 
 
-@pytest.mark.skipif(find_spec("asyncpg") is not None, reason="asyncpg is installed")
-def test_a_missing_driver_is_named() -> None:
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "asyncpg", None)  # As if it were not installed.
+
     with pytest.raises(SettingsError, match="driver is not installed: asyncpg"):
         open_engine("postgresql+asyncpg://localhost/x")
 
@@ -93,8 +94,8 @@ def test_only_sqlite_has_a_path() -> None:
         sqlite_path("postgresql+asyncpg://u:secret@h/d")
 
 
-async def test_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
-    engine = open_engine(database_url(tmp_path))
+async def test_migrations_make_what_the_tables_say(database_address: str) -> None:
+    engine = open_engine(database_address)
     before = await current(engine)
 
     await upgrade(engine)
@@ -111,8 +112,10 @@ async def test_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compat", [SCHEMA, SCHEMA + 1])
-async def test_a_schema_of_the_future_is_used_when_it_says_so(tmp_path: Path, compat: int) -> None:
-    engine = open_engine(database_url(tmp_path))
+async def test_a_schema_of_the_future_is_used_when_it_says_so(
+    database_address: str, compat: int
+) -> None:
+    engine = open_engine(database_address)
     await upgrade(engine)
     await execute(engine, "UPDATE alembic_version SET version_num = '0099'")
     await execute(engine, f"UPDATE meta SET value = '{compat}' WHERE key = 'schema_compat'")
@@ -139,9 +142,9 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     await engine.dispose()
 
 
-async def test_the_secret_is_made_once(tmp_path: Path) -> None:
+async def test_the_secret_is_made_once(database_address: str) -> None:
     entropy = CountingEntropy()
-    engine = open_engine(database_url(tmp_path))
+    engine = open_engine(database_address)
     await upgrade(engine)
 
     secrets = [await secret_of(engine, entropy) for _ in range(2)]

@@ -17,6 +17,7 @@ import pytest
 from sipgram.db import writer_process
 from sipgram.db.engine import database_url, open_engine
 from sipgram.db.migrations import upgrade
+from sipgram.db.sqlite_writer import SqliteWriter
 from sipgram.db.statements import known_statements
 from sipgram.db.writer import ROWS_PER_FRAME_MAX, Writer
 from sipgram.errors import Unavailable, UsageError
@@ -55,8 +56,8 @@ def users(database: sqlite3.Connection) -> list[str]:
     return [row[0].split("@")[0] for row in database.execute("SELECT aor FROM bindings ORDER BY 1")]
 
 
-def new_writer(path: Path, **options: Any) -> Writer:
-    return Writer(path, statements=known_statements(), **options)
+def new_writer(path: Path, **options: Any) -> SqliteWriter:
+    return SqliteWriter(path, statements=known_statements(), **options)
 
 
 def submitted(
@@ -209,10 +210,10 @@ async def test_the_child_dies_with_its_parent(path: Path) -> None:
     program = f"""
 import asyncio, os, signal
 from pathlib import Path
-from sipgram.db.writer import Writer
+from sipgram.db.sqlite_writer import SqliteWriter
 
 async def main():
-    async with Writer(Path({str(path)!r}), statements=()) as writer:
+    async with SqliteWriter(Path({str(path)!r}), statements=()) as writer:
         print(writer.pid, flush=True)
         input()
         os.kill(os.getpid(), signal.SIGKILL)

@@ -11,13 +11,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sipgram.db import tables
-from sipgram.errors import SettingsError
+from sipgram.errors import SettingsError, Unavailable
 
 SCHEMA = 2
 """The newest revision that this program knows."""
 
 SCHEMA_COMPAT = 1
 """The oldest ``SCHEMA`` that can still use what this program writes."""
+
+_LOCK = 0x73697067
+"""The number by which two programs that upgrade one PostgreSQL database meet."""
 
 
 async def upgrade(engine: AsyncEngine) -> None:
@@ -29,8 +32,9 @@ async def upgrade(engine: AsyncEngine) -> None:
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade)
-    except DBAPIError as error:
-        raise SettingsError(f"database cannot be used: {_name(engine)}: {error.orig}") from error
+    except (DBAPIError, Unavailable) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error.reason
+        raise SettingsError(f"database cannot be used: {_name(engine)}: {reason}") from error
 
 
 async def current(engine: AsyncEngine) -> int:
@@ -38,8 +42,9 @@ async def current(engine: AsyncEngine) -> int:
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(_current)
-    except DBAPIError as error:
-        raise SettingsError(f"database cannot be used: {_name(engine)}: {error.orig}") from error
+    except (DBAPIError, Unavailable) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error.reason
+        raise SettingsError(f"database cannot be used: {_name(engine)}: {reason}") from error
 
 
 def _upgrade(connection: Connection) -> None:
@@ -56,8 +61,10 @@ def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         # The driver begins no transaction before a CREATE: a crash would leave half a schema.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-        if _current(connection) != revision:
-            return  # Another process was faster.
+    else:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    if _current(connection) != revision:
+        return  # Another process was faster.
     # Imported when needed only: it costs a quarter of a second at each start.
     from alembic import command
     from alembic.config import Config

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -162,6 +162,9 @@ class AccountRows:
 
     async def _tell(self, connection: AsyncConnection, account_id: AccountId) -> None:
         changes = tables.account_changes
+        if connection.dialect.name == "postgresql":
+            # Else a change could be seen before one with a lower number: a follower would miss it.
+            await connection.execute(text("LOCK TABLE account_changes IN EXCLUSIVE MODE"))
         made = await connection.execute(insert(changes).values(account_id=account_id))
         assert made.inserted_primary_key is not None  # An insert of one row has a key.
         oldest = made.inserted_primary_key[0] - CHANGES_KEPT

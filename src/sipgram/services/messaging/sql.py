@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sipgram.db import tables
 from sipgram.db.writer import Writer
+from sipgram.errors import Unavailable
 from sipgram.services.answers import Done
 from sipgram.services.messaging.store import (
     AwayDevice,
@@ -152,8 +153,8 @@ class MessageRows:
         ).where(table.c.id.in_(ids), table.c.state == "waiting")
         try:
             rows = await self._all(query.order_by(table.c.id))
-        except DBAPIError as error:
-            log.warning("messages not read", reason=str(error.orig))
+        except (DBAPIError, Unavailable) as error:
+            log.warning("messages not read", reason=str(error))
             done(None)
         else:
             done([StoredMessage(*row) for row in rows])
@@ -175,8 +176,8 @@ class MessageRows:
         )
         try:
             rows = await self._all(query)
-        except DBAPIError as error:
-            log.warning("expired messages not read", reason=str(error.orig))
+        except (DBAPIError, Unavailable) as error:
+            log.warning("expired messages not read", reason=str(error))
             rows = []
         done([DueMessage(*row) for row in rows])
 

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sipgram.db.engine import database_url, open_engine
+from sipgram.db.engine import open_engine
 from sipgram.db.migrations import upgrade
 from sipgram.errors import SettingsError, Unavailable
 from sipgram.identity import AccountId
@@ -23,8 +22,8 @@ ALICE, BOB = Name("alice", "example.com"), Name("bob", "example.com")
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    engine = open_engine(database_url(tmp_path))
+async def engine(database_address: str) -> AsyncIterator[AsyncEngine]:
+    engine = open_engine(database_address)
     await upgrade(engine)
     yield engine
     await engine.dispose()
@@ -235,7 +234,7 @@ async def test_pages_are_read_to_the_end(
 async def test_a_disabled_account_is_nobody(rows: AccountRows, engine: AsyncEngine) -> None:
     await add(rows, ALICE)
     async with engine.begin() as connection:
-        await connection.execute(text("UPDATE accounts SET disabled = 1"))
+        await connection.execute(text("UPDATE accounts SET disabled = true"))
 
     table = await loaded(rows)
 

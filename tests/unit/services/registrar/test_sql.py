@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from sipgram.db.engine import database_url, open_engine
+from sipgram.db.engine import open_engine
 from sipgram.db.migrations import upgrade
 from sipgram.db.statements import known_statements
-from sipgram.db.writer import Writer
+from sipgram.db.writer import Link, Writer
+from sipgram.db.writers import writer_for
 from sipgram.errors import Unavailable, UsageError
 from sipgram.server.app import Server, build
 from sipgram.services.registrar.location import AorEntry, Binding
@@ -41,6 +42,9 @@ class ToldWriter(Writer):
             raise Unavailable("the writer has too many rows waiting")
         self.rows.append((statement, row))
         self.dones.append(done)
+
+    def _connect(self, **_: object) -> Link:
+        raise OSError
 
     def finish(self, error: Exception | None = None) -> None:
         dones, self.dones = self.dones, []
@@ -170,18 +174,17 @@ async def test_a_refresh_that_could_not_be_written_is_tried_at_the_next(is_full:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[tuple[BindingRows, Path]]:
-    engine = open_engine(database_url(tmp_path))
+async def rows(database_address: str) -> AsyncIterator[BindingRows]:
+    engine = open_engine(database_address)
     await upgrade(engine)
-    async with Writer(tmp_path / "sipgram.db", statements=known_statements()) as writer:
-        yield BindingRows(engine, writer, wall=lambda: WALL), tmp_path / "sipgram.db"
+    async with writer_for(database_address, statements=known_statements()) as writer:
+        yield BindingRows(engine, writer, wall=lambda: WALL)
     await engine.dispose()
 
 
 async def test_what_was_committed_is_loaded_and_what_expired_is_not(
-    database: tuple[BindingRows, Path],
+    rows: BindingRows,
 ) -> None:
-    rows, _ = database
     here, gone = bound(), bound(uri=b"sip:old@192.0.2.1", expires=0.0)
     for binding in (here, gone):
         binding.account_id = 0  # As under --auth none.
@@ -197,9 +200,8 @@ async def test_what_was_committed_is_loaded_and_what_expired_is_not(
 
 
 async def test_a_binding_of_an_account_that_is_gone_cannot_be_kept(
-    database: tuple[BindingRows, Path],
+    rows: BindingRows,
 ) -> None:
-    rows, _ = database
 
     with pytest.raises(UsageError):
         await committed(rows, put=[bound()], drop=[], now=0.0)
@@ -208,12 +210,13 @@ async def test_a_binding_of_an_account_that_is_gone_cannot_be_kept(
 # ---- over a restart ----------------------------------------------------------------------------
 
 
-def settings(data: Path) -> Settings:
+def settings(data: Path, database: str = "") -> Settings:
     return Settings(
         server=ServerSettings(
             domains=("example.com",),
             listen=("udp:127.0.0.1:0", "tcp:127.0.0.1:0"),
             data=str(data),
+            database=database,
         ),
         auth=AuthSettings(mode="none"),
         registrar=RegistrarSettings(spread=False),
@@ -241,12 +244,12 @@ async def registered(
     return [line for line in response.split(b"\r\n") if line.startswith(b"Contact: ")]
 
 
-async def test_d37_a_restart_forgets_nobody(tmp_path: Path) -> None:
-    first = await build(settings(tmp_path))
+async def test_d37_a_restart_forgets_nobody(tmp_path: Path, database_address: str) -> None:
+    first = await build(settings(tmp_path, database_address))
     await registered(first, HOME + INSTANCE + b';q=0.5;methods="MESSAGE"')
     await first.close()
 
-    second = await build(settings(tmp_path))
+    second = await build(settings(tmp_path, database_address))
     try:
         (binding,) = second.locations.find(b"sip:bob@example.com").bindings
         assert binding.uri == b"sip:bob@192.0.2.1:5060"
@@ -260,13 +263,15 @@ async def test_d37_a_restart_forgets_nobody(tmp_path: Path) -> None:
         await second.close()
 
 
-async def test_path_and_flow_number_survive_a_restart(tmp_path: Path) -> None:
+async def test_path_and_flow_number_survive_a_restart(
+    tmp_path: Path, database_address: str
+) -> None:
     headers = (b"Supported: path, outbound", b"Path: <sip:edge.example.net;lr;ob>")
-    first = await build(settings(tmp_path))
+    first = await build(settings(tmp_path, database_address))
     await registered(first, HOME + INSTANCE + b";reg-id=3", headers=headers)
     await first.close()
 
-    second = await build(settings(tmp_path))
+    second = await build(settings(tmp_path, database_address))
     try:
         (binding,) = second.locations.find(b"sip:bob@example.com").bindings
         assert binding.reg_id == 3
@@ -275,13 +280,13 @@ async def test_path_and_flow_number_survive_a_restart(tmp_path: Path) -> None:
         await second.close()
 
 
-async def test_d37_what_was_unregistered_stays_gone(tmp_path: Path) -> None:
-    first = await build(settings(tmp_path))
+async def test_d37_what_was_unregistered_stays_gone(tmp_path: Path, database_address: str) -> None:
+    first = await build(settings(tmp_path, database_address))
     await registered(first)
     await registered(first, HOME + b";expires=0", cseq=2)
     await first.close()
 
-    second = await build(settings(tmp_path))
+    second = await build(settings(tmp_path, database_address))
     assert second.locations.bindings_count == 0
     await second.close()
 
