@@ -146,15 +146,8 @@ async def build(
     endpoint = _endpoint(settings, dispatcher, certificates, timers)
     rows = BindingRows(kept.engine, kept.writer, wall=time.time)
     keep_alives = _keep_alives(settings, endpoint)
-    registrar = routes[b"REGISTER"] = Registrar(
-        locations,
-        routes=ContactRoutes(),
-        settings=settings.registrar,
-        entropy=entropy,
-        store=rows,
-        on_bound=(mailroom.on_bound,),
-        keep_alive=keep_alives.add,
-    )
+    registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives)
+    routes[b"REGISTER"] = registrar
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
     proxy = Proxy(endpoint.table, brancher, times=times, user=locations, keeper=mailroom.deposits)
     mailroom.attach(endpoint.table, locations.find, locations, rearm=endpoint.after_batch)
@@ -179,6 +172,25 @@ async def build(
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
     return server
+
+
+def _registrar(
+    settings: Settings,
+    locations: Locations,
+    rows: BindingRows,
+    entropy: Entropy,
+    mailroom: Mailroom,
+    keep_alives: KeepAlives,
+) -> Registrar:
+    return Registrar(
+        locations,
+        routes=ContactRoutes(),
+        settings=settings.registrar,
+        entropy=entropy,
+        store=rows,
+        on_bound=(mailroom.on_bound,),
+        keep_alive=keep_alives.add,
+    )
 
 
 def _keep_alives(settings: Settings, endpoint: Endpoint) -> KeepAlives:
