@@ -113,6 +113,12 @@ class TransportSettings:
     "Bytes waiting for a peer that does not read; beyond that it is cut off."
     write_stall_s: float = 20.0
     "How long a peer may not read before it is cut off."
+    keep_alive_s: float = 25.0
+    "Each UDP phone behind NAT gets a datagram of 4 octets this often, so that the NAT remembers it; 0 for none."
+    stream_ping_s: float = 120.0
+    "A connection that is silent this long is pinged by TCP; without answers it is dead a quarter of it later. 0 for no ping."
+    stream_idle_s: float = 900.0
+    "A connection that holds no binding and no dialog is closed after so long a silence."
     datagram_queue_max: int = 4_096
     "Datagrams waiting for a full socket buffer; beyond that the newest is dropped."
     socket_buffer_bytes: int = 4_194_304

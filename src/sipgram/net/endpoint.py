@@ -18,6 +18,7 @@ from sipgram.net.tcp import TcpFlow
 from sipgram.net.tls import HANDSHAKE_S, HANDSHAKES_MAX, SHUTDOWN_S, TlsListener
 from sipgram.net.udp import UdpFlow, UdpListener, listener_class, shown_address
 from sipgram.settings import TransportSettings
+from sipgram.sip import stun
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.sip.sink import Flow
@@ -26,6 +27,8 @@ from sipgram.sip.transaction.table import RequestUser, TransactionTable
 
 Transport = Literal["udp", "tcp", "tls"]
 _TRANSPORTS: Final[dict[str, Transport]] = {"udp": "udp", "tcp": "tcp", "tls": "tls"}
+STUN_BELOW: Final = 4
+"""The first octet of STUN is 0 to 3 (RFC 7983 §7), that of SIP a letter or the CR of a CRLF."""
 LOOPBACK_OF: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """The wildcard addresses, and where this machine reaches itself through them."""
 Trace = Callable[[str, bytes, str], None]
@@ -247,6 +250,11 @@ class Endpoint:
     # ---- what comes in ---------------------------------------------------------------------
 
     def _on_datagram(self, data: bytes, flow: UdpFlow, now: float) -> None:
+        if data[0] < STUN_BELOW:
+            found = stun.answer(data, flow.address[0].partition("%")[0], flow.port)
+            if found is not None:
+                flow.send(found)
+            return
         if self._trace is not None:
             self._trace("<", data, str(flow))
         self.table.receive(parse(data, bare_lf=flow.is_loopback), flow, now)
@@ -277,6 +285,12 @@ class Endpoint:
             return False
         self.connections.add(flow)
         return True
+
+    def close_idle(self, is_held: Callable[[TcpFlow], bool], now: float) -> None:
+        """Close connections that nobody needs and that brought nothing for ``stream_idle_s`` (D27)."""
+        before = now - self._limits.stream_idle_s
+        for flow in [c for c in self.connections if c.heard <= before and not is_held(c)]:
+            flow.close()
 
     # ---- time ------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """SIP over TCP and TLS: connections that last, and limits on what a peer may hold up (RFC 3261 §18)."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Final, Literal, Protocol, cast
 
@@ -15,6 +16,10 @@ HIGH_WATER_BYTES: Final = 65_536
 """Unread bytes from which on a peer counts as not reading."""
 TIMER_SLACK_S: Final = 0.01
 """A loop may fire a timer this much early."""
+
+
+PINGS: Final = 3
+"""Pings without an answer after which a connection is dead."""
 
 
 class StreamUser(Protocol):
@@ -72,6 +77,8 @@ class TcpFlow(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         # A TLS transport still says goodbye when is_closing() is false, and drops what is written.
         self._is_closing = False
+        self.heard = loop.time()
+        "When something came last."
         self._framer = StreamFramer()
         self._partial_timer: asyncio.TimerHandle | None = None
         self._partial_began = 0.0
@@ -137,13 +144,14 @@ class TcpFlow(asyncio.Protocol):
                 return
         self.via_line = self._make_via_line(self)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        _ping(transport, self._limits.stream_ping_s)
         self._transport = transport
         self.is_open = True
         if not self._user.admit(self):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        now = self._loop.time()
+        now = self.heard = self._loop.time()
         messages = self._fed(data, now)
         self._watch_partial(now, is_new=messages > 0)
         self._user.after_batch()
@@ -221,3 +229,26 @@ class TcpFlow(asyncio.Protocol):
     def _half_message(self) -> None:
         self._user.on_stream_fault(self._framer.remainder, None, self, self._loop.time())
         self.close()
+
+
+def _ping(transport: asyncio.Transport, every_s: float) -> None:
+    """Have the system ping a silent peer, which keeps NATs open and finds dead connections (D27).
+
+    By TCP itself: it needs nothing of the peer's SIP, and no work of ours. RFC 5626 §4.4.1 leaves
+    pings by CRLF to the side that registered; these we answer. What was sent and is not
+    acknowledged ends the connection after as long, where TCP alone would try for 15 minutes.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or not every_s or not hasattr(socket, "TCP_USER_TIMEOUT"):
+        return
+    again_s = max(1, round(every_s / 12))
+    first_s = max(1, round(every_s))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, first_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, again_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PINGS)
+        give_up_ms = 1000 * (first_s + PINGS * again_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, give_up_ms)
+    except OSError:
+        return  # The peer has gone already.

@@ -37,6 +37,7 @@ from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
 from sipgram.settings import Settings
 from sipgram.sip.branch import Brancher
+from sipgram.sip.keep_alive import KeepAlives
 from sipgram.sip.message.nonce import NonceMint
 from sipgram.sip.message.uri import Aor, SipUri
 from sipgram.sip.proxy import ForkTimes, Proxy
@@ -94,8 +95,15 @@ class Server:
     engine: AsyncEngine
     writer: Writer
     mailroom: Mailroom
+    calls: Calls
+    keep_alives: KeepAlives
     certificates: Certificates | None = None
     listeners: tuple[Address, ...] = ()
+
+    def close_idle(self, now: float) -> None:
+        """Close connections that hold neither a binding nor a dialog and are long silent (D27)."""
+        is_bound, is_named = self.locations.is_held, self.calls.ways.is_named
+        self.endpoint.close_idle(lambda flow: is_bound(flow) or is_named(flow), now)
 
     async def close(self) -> None:
         """Close sockets, then the database."""
@@ -137,14 +145,9 @@ async def build(
     certificates = _certificates(settings)
     endpoint = _endpoint(settings, dispatcher, certificates, timers)
     rows = BindingRows(kept.engine, kept.writer, wall=time.time)
-    registrar = routes[b"REGISTER"] = Registrar(
-        locations,
-        routes=ContactRoutes(),
-        settings=settings.registrar,
-        entropy=entropy,
-        store=rows,
-        on_bound=(mailroom.on_bound,),
-    )
+    keep_alives = _keep_alives(settings, endpoint)
+    registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives)
+    routes[b"REGISTER"] = registrar
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
     proxy = Proxy(endpoint.table, brancher, times=times, user=locations, keeper=mailroom.deposits)
     mailroom.attach(endpoint.table, locations.find, locations, rearm=endpoint.after_batch)
@@ -160,6 +163,8 @@ async def build(
         kept.engine,
         kept.writer,
         mailroom,
+        calls,
+        keep_alives,
         certificates,
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
@@ -167,6 +172,33 @@ async def build(
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
     return server
+
+
+def _registrar(
+    settings: Settings,
+    locations: Locations,
+    rows: BindingRows,
+    entropy: Entropy,
+    mailroom: Mailroom,
+    keep_alives: KeepAlives,
+) -> Registrar:
+    return Registrar(
+        locations,
+        routes=ContactRoutes(),
+        settings=settings.registrar,
+        entropy=entropy,
+        store=rows,
+        on_bound=(mailroom.on_bound,),
+        keep_alive=keep_alives.add,
+    )
+
+
+def _keep_alives(settings: Settings, endpoint: Endpoint) -> KeepAlives:
+    return KeepAlives(
+        interval_s=settings.transport.keep_alive_s,
+        wake=endpoint.table.wake,
+        clock=asyncio.get_running_loop().time,
+    )
 
 
 def _calls(
@@ -323,6 +355,7 @@ async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> N
             log.info("binding not restored", aor=kept.aor, reason=str(error))
         else:
             restored += 1
+    endpoint.after_batch()  # Their keep-alives have begun.
     if restored:
         log.info("bindings restored", count=restored)
     server.mailroom.revive()

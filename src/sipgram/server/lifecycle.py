@@ -155,6 +155,7 @@ async def _sweep(server: Server, loop: asyncio.AbstractEventLoop) -> None:
         await asyncio.sleep(SWEEP_EVERY_S)
         server.locations.sweep(loop.time(), at_most=SWEEP_AORS)
         server.mailroom.tick(loop.time())
+        server.close_idle(loop.time())
 
 
 async def _follow_accounts(server: Server) -> None:

@@ -38,9 +38,13 @@ class ServerCollector(Collector):
         yield CounterMetricFamily(
             "sipgram_connections_refused", "Over the limit", server.endpoint.refused
         )
+        yield CounterMetricFamily(
+            "sipgram_keep_alives", "Sent to UDP phones behind NAT", server.keep_alives.sent
+        )
         table = server.endpoint.table
         for name, text, value in (
             ("sipgram_bindings", "Contacts registered", server.locations.bindings_count),
+            ("sipgram_kept_alive", "Bindings behind NAT", len(server.keep_alives)),
             ("sipgram_connections", "Stream connections", len(server.endpoint.connections)),
             ("sipgram_transactions_open", "Requests without a final response", table.open_count),
             ("sipgram_transactions_answered", "Responses kept for repeats", table.answered_count),

@@ -81,6 +81,10 @@ class Ways:
                 return connection if connection.is_open else None
         return None
 
+    def is_named(self, flow: TcpFlow) -> bool:
+        """Say whether a dialog was recorded to go by a connection."""
+        return flow in self._names
+
     async def connect(self, course: Course) -> Flow:
         """Open the flow that ``flow_of`` did not find.
 

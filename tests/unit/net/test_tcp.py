@@ -62,7 +62,7 @@ class PipeTransport:
         self.is_closed = self.is_aborted = False
 
     def get_extra_info(self, name: str) -> object:
-        return self.extra[name]
+        return self.extra.get(name)
 
     def set_write_buffer_limits(self, high: int) -> None:
         assert high == HIGH_WATER_BYTES

@@ -100,6 +100,11 @@ class Binding:
         return self.instance or self.uri
 
     @property
+    def is_bound(self) -> bool:
+        """Whether it has not ended."""
+        return self.entry is not None
+
+    @property
     def features(self) -> Features:
         """What the contact told of its abilities (RFC 3840); read only when a caller chooses by it."""
         return features_of(Address.parse(self.value, of="Contact").params)
@@ -185,6 +190,7 @@ class Locations:
         # first key takes the longer the more keys before it have gone.
         self._idle: OrderedDict[Aor, None] = OrderedDict()
         self._own_addresses = own_addresses
+        self._on_stream: dict[Flow, list[Binding]] = {}
         self.bindings_count = 0
 
     def find(self, uri: bytes) -> AorEntry:
@@ -232,6 +238,8 @@ class Locations:
         binding.entry = entry
         binding.account_id = entry.account_id
         self.bindings_count += 1
+        if binding.flow.is_reliable:
+            self._on_stream.setdefault(binding.flow, []).append(binding)
 
     def detach(self, entry: AorEntry, binding: Binding) -> None:
         """Remove a binding; one that is gone already is no error."""
@@ -239,8 +247,13 @@ class Locations:
             entry.bindings.remove(binding)
             binding.entry = None
             self.bindings_count -= 1
+            self._leave_stream(binding)
             if not entry.bindings:
                 self._keep_idle(entry)
+
+    def is_held(self, stream: Flow) -> bool:
+        """Say whether a connection is the flow of a binding: it stays open then (D27)."""
+        return stream in self._on_stream
 
     def lose(self, entry: AorEntry, binding: Binding) -> None:
         """Remove a binding whose device is away from now on."""
@@ -306,6 +319,13 @@ class Locations:
         self._by_uri.clear()
         for entry in self._by_aor.values():
             entry.uris.clear()
+
+    def _leave_stream(self, binding: Binding) -> None:
+        others = self._on_stream.get(binding.flow)
+        if others is not None and binding in others:
+            others.remove(binding)
+            if not others:
+                del self._on_stream[binding.flow]
 
     def _look_up(self, uri: bytes) -> AorEntry:
         aor = Aor.parse(uri)

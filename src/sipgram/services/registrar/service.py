@@ -47,13 +47,16 @@ class Registrar:
         entropy: Entropy,
         store: BindingStore,
         on_bound: tuple[Callable[[AorEntry, Binding], None], ...] = (),
+        keep_alive: Callable[[Binding], None] = lambda binding: None,
     ) -> None:
+        """``keep_alive`` gets each UDP binding behind NAT, once (D27)."""
         self._locations = locations
         self._routes = routes
         self._settings = settings
         self._entropy = entropy
         self._store = store
         self._on_bound = on_bound
+        self._keep_alive = keep_alive
         # Connections with Outbound flows, and whose; no more than there are connections.
         self._watched: dict[Flow, dict[AorEntry, None]] = {}
 
@@ -200,6 +203,8 @@ class Registrar:
         binding.source = source
         self._prolong(binding, wish.expires_s, now)
         self._locations.attach(entry, binding)
+        if _is_behind_nat(wish, flow):
+            self._keep_alive(binding)
         if wish.reg_id and flow.is_reliable:
             self._watch(entry, flow)
         return binding
@@ -259,6 +264,8 @@ class Registrar:
         binding = _binding(entry, wish, flow, kept.call_id, kept.cseq, kept.path, now)
         binding.expires = binding.kept_until = now + left_s
         self._locations.attach(entry, binding)
+        if _is_behind_nat(wish, flow):
+            self._keep_alive(binding)
 
     def _answer(self, entry: AorEntry, request: Message, now: float) -> tuple[bytes, ...]:
         """Return the lines of a 200: all bindings (step 8), and what a phone behind proxies asks."""
@@ -298,6 +305,11 @@ def _binding(
         reg_id=wish.reg_id,
         path=path,
     )
+
+
+def _is_behind_nat(wish: Wish, flow: Flow) -> bool:
+    """Say whether a datagram finds the phone only as long as a NAT on the way remembers it."""
+    return not flow.is_reliable and wish.parsed.host.strip(b"[]").lower() != flow.host
 
 
 def _matching(entry: AorEntry, wish: Wish, flow: Flow) -> list[Binding]:
