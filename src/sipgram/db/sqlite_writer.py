@@ -22,6 +22,7 @@ class SqliteWriter(Writer):
     """Commits rows to one SQLite file.
 
     ``busy_timeout_s`` is how long another process may hold the file before rows fail.
+    ``answer_s`` is how long a batch may take before its child is killed and another one started.
     ``pages_max`` bounds the file, in pages of 4 KiB.
     """
 
@@ -32,9 +33,11 @@ class SqliteWriter(Writer):
         statements: Iterable[Statement],
         rows_max: int = 20_000,
         busy_timeout_s: float = 2.0,
+        answer_s: float = 4.0,
         pages_max: int | None = None,
     ) -> None:
         super().__init__(statements, rows_max=rows_max)
+        self._answer_s = answer_s
         self._settings = {
             "path": str(path),
             "statements": [statement.sql for statement in self._statements],
@@ -43,7 +46,7 @@ class SqliteWriter(Writer):
         }
 
     def _connect(self, *, answered: Callable[[Answer], None], lost: Callable[[], None]) -> Link:
-        return _Child(self._settings, answered=answered, lost=lost)
+        return _Child(self._settings, answer_s=self._answer_s, answered=answered, lost=lost)
 
 
 class _Child:
@@ -53,9 +56,12 @@ class _Child:
         self,
         settings: dict[str, Any],
         *,
+        answer_s: float,
         answered: Callable[[Answer], None],
         lost: Callable[[], None],
     ) -> None:
+        self._answer_s = answer_s
+        self._deadline: asyncio.TimerHandle | None = None
         self._loop = loop = asyncio.get_running_loop()
         self._answered = answered
         self._lost = lost
@@ -91,6 +97,12 @@ class _Child:
     def send(self, rows: list[tuple[int, Row]]) -> None:
         """Send one frame of rows."""
         self._send(marshal.dumps(rows))
+        self._deadline = self._loop.call_later(self._answer_s, self._give_up)
+
+    def _give_up(self) -> None:
+        """A child that hangs answers nobody, and a sender waits for 5 s at most (D9)."""
+        self._process.kill()
+        self._lost()
 
     def can_send(self, row: Row) -> bool:
         """Tell whether the row holds nothing but what a database could."""
@@ -113,6 +125,8 @@ class _Child:
 
     def close(self) -> None:
         """Close the socket: the child ends when it reads that."""
+        if self._deadline is not None:
+            self._deadline.cancel()
         if self._socket.fileno() < 0:
             return
         self._loop.remove_reader(self._socket)
@@ -159,6 +173,8 @@ class _Child:
                 return
             body = bytes(self._received[LENGTH.size : end])
             del self._received[:end]
+            if self._deadline is not None:
+                self._deadline.cancel()
             self._answered(marshal.loads(body))
 
     def _reap(self) -> None:

@@ -196,6 +196,25 @@ async def test_a_crashed_child_fails_its_rows_and_is_replaced(
     assert users(database) == ["carol"]
 
 
+async def test_a_child_that_hangs_fails_its_rows_in_time_and_is_replaced(
+    path: Path, database: sqlite3.Connection
+) -> None:
+    """D9: the sender who waits for the commit hears 500 instead of nothing."""
+    async with new_writer(path, answer_s=0.05) as writer:
+        hung = writer.pid
+        assert hung is not None
+        os.kill(hung, signal.SIGSTOP)
+
+        error = await submitted(writer, "binding_put", binding("alice"))
+        assert isinstance(error, Unavailable)
+
+        await writer.available()
+        assert writer.pid not in (None, hung)
+    async with new_writer(path) as writer:
+        assert await submitted(writer, "binding_put", binding("bob")) is None
+    assert users(database) == ["bob"]
+
+
 async def test_closing_while_the_child_is_away_ends_at_once(path: Path) -> None:
     async with new_writer(path) as writer:
         assert writer.pid is not None
