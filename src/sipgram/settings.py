@@ -85,6 +85,8 @@ class MessagingSettings:
     "Messages that wait for one account and that no device has taken; beyond that 480."
     inbox_bytes_max: int = 67_108_864
     "Octets of these; beyond that 480."
+    devices_max: int = 500_000
+    "Devices that are away and waited for, in all; one more is not."
     drains_max: int = 500
     "Devices that get what waited for them at one time; others wait for their turn."
     record_s: float = 604_800.0

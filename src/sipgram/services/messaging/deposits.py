@@ -125,6 +125,7 @@ class Deposit:
         "_all",
         "_error",
         "_is_forked",
+        "_is_open",
         "_is_shared",
         "_owed",
         "_refused",
@@ -141,6 +142,8 @@ class Deposit:
         self.inbox = inbox
         self.is_begun = False
         self.is_kept = False
+        self._is_open = True
+        inbox.committing += 1  # So that neither the inbox nor a device in it is let go meanwhile.
         self._all = deposits
         self._is_forked = False
         self._is_shared = False
@@ -161,7 +164,11 @@ class Deposit:
             Refusal: there is no room.
             Unavailable: nothing can be written now.
         """
-        self._all.check_room(self.inbox, self.message.size)
+        try:
+            self._all.check_room(self.inbox, self.message.size)
+        except Refusal:
+            self._close()
+            raise
         self._is_forked = bool(forked_to)
         for target in forked_to:
             self._device(target.instance)  # Else one that stays silent would inherit nothing.
@@ -176,11 +183,14 @@ class Deposit:
 
     def _put(self, *, is_for_all: bool, copies: Iterable[CopyOutcome], now: float) -> None:
         inbox, message = self.inbox, self.message
-        self._all.store.put(
-            message, is_for_all=is_for_all, copies=tuple(copies), done=self._committed
-        )
+        try:
+            self._all.store.put(
+                message, is_for_all=is_for_all, copies=tuple(copies), done=self._committed
+            )
+        except Unavailable:
+            self._close()
+            raise
         self.is_begun = True
-        inbox.committing += 1
         if self._is_forked:
             inbox.forking.add(message.id)
         inbox.expect(message.sender)
@@ -189,7 +199,6 @@ class Deposit:
     def _committed(self, error: Exception | None) -> None:
         inbox, message, ledger = self.inbox, self.message, self._all.ledger
         now = self._all.clock()
-        inbox.committing -= 1
         if error is not None:
             self._error = error
             inbox.forking.discard(message.id)
@@ -204,10 +213,18 @@ class Deposit:
             else:
                 ledger.add(inbox, message)
             self._catch_up()
+        self._close()
         waiters, self._waiters = self._waiters, []
         for done in waiters:
             done(error)
         self._look(now)
+
+    def _close(self) -> None:
+        """Nothing of it is under way any more."""
+        if self._is_open:
+            self._is_open = False
+            self.inbox.committing -= 1
+            self._all.ledger.drop_idle(self.inbox)
 
     def _catch_up(self) -> None:
         """Book what became known while the message was being written."""
@@ -264,6 +281,7 @@ class Deposit:
         """Keep what is owed and tell when that is safe."""
         if not self.is_begun:
             if not self._owed:
+                self._close()
                 return False
             try:
                 self._begin_late(now)

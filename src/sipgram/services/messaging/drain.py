@@ -144,7 +144,17 @@ class Drainer:
 class Drain:
     """The mail of one device on its way; a sleeper, and the user of one transaction."""
 
-    __slots__ = ("_after", "_all", "_attempt", "_is_reading", "_page", "_stuck", "device", "due")
+    __slots__ = (
+        "_after",
+        "_all",
+        "_attempt",
+        "_is_reading",
+        "_mute",
+        "_page",
+        "_stuck",
+        "device",
+        "due",
+    )
 
     def __init__(self, device: Device, drainer: Drainer) -> None:
         self.device = device
@@ -155,6 +165,9 @@ class Drain:
         self._attempt: tuple[StoredMessage, BoundDevice] | None = None
         self._is_reading = False
         self._stuck: set[bytes] = set()  # Senders whose mail must wait for a better time (D16).
+        # The sender whose message had no answer: the others' go first the next time. A phone that
+        # drops one message without a word would lose all mail behind it otherwise.
+        self._mute = b""
 
     def plan(self, after_s: float, now: float) -> None:
         """Begin, or begin again, after some time."""
@@ -180,7 +193,9 @@ class Drain:
             return
         while self._page:
             message = self._page.popleft()
-            if message.sender in self._stuck or not self.device.waits_for(message.id):
+            if message.sender in self._stuck or message.sender == self._mute:
+                continue
+            if not self.device.waits_for(message.id):
                 continue
             bindings = self._all.bindings(self.device, now)
             if not bindings:
@@ -198,6 +213,9 @@ class Drain:
             self._is_reading = True
             self._after = ids[-1]
             self._all.store.read(ids, self._on_page)
+        elif self._mute:
+            self._mute, self._after = b"", 0
+            self._read(now)
         elif self._stuck and self._all.bindings(self.device, now):
             self._pause(now)
         elif self.device.is_waiting and not self._stuck and self._after:
@@ -278,6 +296,7 @@ class Drain:
             branch, flow = transaction.branch, transaction.flow
             self._all.live.add(LiveBranch(branch, flow, contact, device, message, now))
         self._pause(now)
+        self._mute = message.sender
 
     def _note(
         self, message: StoredMessage, binding: BoundDevice, status: int, reason: bytes

@@ -22,7 +22,7 @@ RECENT_MAX: Final = 1_000
 class Device:
     """One device of an account: a +sip.instance, or the nameless one (D5)."""
 
-    __slots__ = ("inbox", "instance", "is_page", "own", "refused", "seen", "tries")
+    __slots__ = ("inbox", "instance", "is_on_record", "is_page", "own", "refused", "seen", "tries")
 
     def __init__(self, inbox: "Inbox", instance: bytes, *, seen: float, is_page: bool) -> None:
         self.inbox = inbox
@@ -31,6 +31,7 @@ class Device:
         self.is_page = is_page
         self.own = array("q")  # Messages that another device took and this one has not.
         self.refused: set[int] = set()  # Of the inbox's untaken ones, those that ended here.
+        self.is_on_record = False  # Whether the table of devices that are away has it.
         self.tries = 0  # Failed attempts at the message at the head.
 
     @property
@@ -73,7 +74,7 @@ class Inbox:
         self.untaken = array("q")  # Messages that no device has taken, by id.
         self.bytes = 0  # Of the untaken.
         self.senders: dict[bytes, int] = {}  # Waiting messages of each, whoever they wait for.
-        self.committing = 0  # Messages on their way to disk.
+        self.committing = 0  # Messages that are about to wait, or on their way to disk.
         self.forking: set[int] = set()  # Messages that are being relayed at this moment.
         self.recent: dict[bytes, tuple[float, Recognised]] = {}
 

@@ -56,10 +56,13 @@ class Ledger:
     more, which a device can tell by Call-ID, CSeq and From tag (D18).
     """
 
-    def __init__(self, store: MessageStore) -> None:
+    def __init__(self, store: MessageStore, *, away_max: int) -> None:
+        """``away_max`` bounds the devices that are waited for, in all."""
         self._store = store
+        self._away_max = away_max
         self._inboxes: dict[str, Inbox] = {}
         self._unwritten: deque[Write] = deque()
+        self.away_count = 0
         self.waiting_count = 0
         self.taken = 0
         self.refused = 0
@@ -185,15 +188,31 @@ class Ledger:
         over = len(of_kind) - (PAGES_MAX if device.is_page else DEVICES_MAX)
         for oldest in sorted(of_kind, key=lambda d: d.seen)[: max(0, over)]:
             self.forget(oldest)
-        if device.instance in inbox.devices:
+        if device.instance not in inbox.devices:
+            return
+        if self.away_count < self._away_max or device.is_on_record:
+            self.on_record(device)
             row = AwayDevice(inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc)
             self._write(lambda done: self._store.away(row, done))
+        elif not device.is_waiting:
+            self.on_record(device)  # The registrar wrote it with the end of the binding.
+            self.forget(device)
+            self.drop_idle(inbox)
+
+    def on_record(self, device: Device) -> None:
+        """The table of devices has it."""
+        self.away_count += not device.is_on_record
+        device.is_on_record = True
 
     def back(self, device: Device) -> None:
         """A device is there; its binding says so from now on."""
         self._back(device)
 
     def _back(self, device: Device) -> None:
+        if not device.is_on_record:
+            return
+        device.is_on_record = False
+        self.away_count -= 1
         self._write(lambda done: self._store.back(device.inbox.aor, device.instance, done))
 
     def forget(self, device: Device) -> None:

@@ -9,7 +9,7 @@ from sipgram.errors import PeerError, Refusal
 from sipgram.services.messaging.deposits import Deposits, MessageIds
 from sipgram.services.messaging.drain import BoundDevice, Drainer
 from sipgram.services.messaging.inbox import Inbox
-from sipgram.services.messaging.ledger import Ledger
+from sipgram.services.messaging.ledger import DEVICE_S, Ledger
 from sipgram.services.messaging.live import LiveBranches
 from sipgram.services.messaging.store import DueMessage, MessageStore, WaitingMessage
 from sipgram.settings import MessagingSettings
@@ -57,7 +57,7 @@ class Mailroom:
         self._find: Callable[[bytes], Entry]
         self._is_looking = False
         self._looked = 0
-        self.ledger = Ledger(store)
+        self.ledger = Ledger(store, away_max=settings.devices_max)
         self.live = LiveBranches()
         self.ids = MessageIds(wall)
         self.deposits = Deposits(
@@ -190,7 +190,8 @@ class Mailroom:
         async for away in self._store.load_devices():
             inbox = self.ledger.inbox(away.aor, away.account_id)
             seen = now - max(0.0, wall - away.seen_utc)
-            inbox.device(away.device, now=seen, is_page=away.is_page)
+            device = inbox.device(away.device, now=seen, is_page=away.is_page)
+            self.ledger.on_record(device)
         open_ids: dict[int, Inbox] = {}
         async for message in self._store.load_waiting():
             open_ids[message.id] = self._restored(message, now, wall)
@@ -202,16 +203,21 @@ class Mailroom:
                 elif not owner.is_untaken(copy.message_id):
                     owner.add_own(device, copy.message_id)
         async for bound in self._store.load_bound():
-            known = self.ledger.find(bound.aor)
-            if known is not None:
-                known.device(bound.device, now=now - max(0.0, wall - bound.seen_utc))
+            # Those whose bindings come back are let go in ``revive``. The others, whose
+            # connections ended with the process or whose time ran out meanwhile, are away.
+            age_s = max(0.0, wall - bound.seen_utc)
+            if age_s < DEVICE_S:
+                owner = self.ledger.inbox(bound.aor, bound.account_id)
+                owner.device(bound.device, now=now - age_s)
         return len(open_ids)
 
     def revive(self) -> None:
         """The bindings are back: begin to deliver to those who are there."""
         now = self._clock()
-        for aor in {inbox.aor for inbox in self.ledger.inboxes()}:
-            self._revive(aor, now)
+        for inbox in list(self.ledger.inboxes()):
+            self._revive(inbox.aor, now)
+            if self.ledger.drop_idle(inbox):
+                self._unmark(inbox)
 
     def _restored(self, message: WaitingMessage, now: float, wall: float) -> Inbox:
         inbox = self.ledger.inbox(message.aor, message.account_id)

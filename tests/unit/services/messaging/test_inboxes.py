@@ -1,0 +1,148 @@
+"""Who is waited for, how long, and how many (DELIVERY.md D7, D11, D22, D36, D37)."""
+
+from sipgram.sip.message.parser import parse
+
+from .house import A, B, House
+
+
+def test_d7_a_new_device_gets_what_nobody_has_taken_and_no_old_mail() -> None:
+    house = House()
+    house.send(body=b"old")
+    assert house.drained(house.bind("bob", port=1, instance=A)) == [b"old"]
+    house.unbind("bob", port=1)
+    house.send(body=b"new")
+
+    assert house.drained(house.bind("bob", port=2, instance=B)) == [b"new"]
+    assert house.drained(house.bind("bob", port=1, instance=A)) == [b"new"]
+    assert house.inbox_states == ["delivered", "delivered"]
+
+
+def test_d7_at_most_eight_devices_are_waited_for() -> None:
+    house = House()
+    for n in range(12):
+        house.bind("bob", port=n + 1, instance=b"i%d" % n)
+        house.unbind("bob", port=n + 1)
+        house.advance(1)
+    assert house.mailroom is not None
+    inbox = house.mailroom.ledger.find("sip:bob@example.com")
+
+    assert inbox is not None
+    assert list(inbox.devices) == [b"i%d" % n for n in range(4, 12)]
+    assert len(house.store.devices) == 8
+
+
+def test_d22_a_full_inbox_is_480_with_retry_after() -> None:
+    house = House(inbox_messages_max=2)
+    assert [house.send() for _ in range(2)] == [[202], [202]]
+
+    house.receive(house.message(9))
+    (raw,) = house.flow.take()
+    full = parse(raw)
+
+    assert (full.status, full.value(b"retry-after")) == (480, b"3600")
+    assert full.reason == b"Inbox Is Full: 2 messages"
+
+
+def test_d22_the_store_is_full_for_all() -> None:
+    house = House(stored_messages_max=1)
+    assert [house.send(), house.send()] == [[202], [480]]
+
+
+async def test_a_restart_forgets_nothing() -> None:
+    """D37: what waits for whom is the same after it."""
+    house = House()
+    one = house.bind("bob", port=1, instance=A)
+    house.bind("bob", port=2, instance=B)
+    house.unbind("bob", port=2)
+    house.send(body=b"0")
+    house.answer_as(one)
+    house.unbind("bob", port=1)
+    house.send(body=b"1")
+
+    again = House(house.store)
+    assert again.mailroom is not None
+    assert await again.mailroom.load() == 2
+    again.mailroom.revive()
+
+    assert again.drained(again.bind("bob", port=1, instance=A)) == [b"1"]
+    assert again.drained(again.bind("bob", port=2, instance=B)) == [b"0", b"1"]
+    assert again.inbox_states == ["delivered", "delivered"]
+    assert again.mailroom.ledger.waiting_count == 0
+
+
+def test_an_inbox_goes_when_nothing_is_left_of_it() -> None:
+    """Those who are there with all their devices go back to the synchronous path."""
+    house = House()
+    house.send()
+    phone = house.bind("bob")
+    house.drained(phone)
+    assert house.locations.find(b"sip:bob@example.com").has_inbox
+    assert house.mailroom is not None
+
+    house.advance(3601)
+    house.mailroom.tick(house.clock.now)
+
+    assert not house.locations.find(b"sip:bob@example.com").has_inbox
+    assert len(house.mailroom.ledger) == 0
+
+
+def test_d36_the_mail_of_an_account_that_is_gone_goes_with_it() -> None:
+    house = House()
+    house.send()
+    house.send(body=b"more")
+    assert house.mailroom is not None
+    inbox = house.mailroom.ledger.find("sip:bob@example.com")
+    assert inbox is not None
+    inbox.account_id = 7  # Another has the name now.
+
+    house.mailroom.tick(house.clock.now)
+
+    assert house.store.messages == {}
+    assert len(house.mailroom.ledger) == 0
+    assert house.mailroom.ledger.waiting_count == 0
+    assert house.drained(house.bind("bob")) == []
+
+
+def test_d11_what_the_database_does_not_take_is_written_when_it_does() -> None:
+    """A locked database or a full disk: delivered once, and no restart delivers it again."""
+    house = House()
+    house.send()
+    phone = house.bind("bob")
+    house.advance(0.2)
+    house.store.is_away = True
+    assert house.answer_as(phone) == [b"hi"]
+    assert house.inbox_states == ["waiting"]
+    assert house.mailroom is not None
+    assert house.mailroom.ledger.unwritten_count > 0
+
+    house.store.is_away = False
+    house.mailroom.tick(house.clock.now)
+
+    assert house.inbox_states == ["delivered"]
+    assert house.mailroom.ledger.unwritten_count == 0
+
+
+def test_nothing_is_left_of_an_inbox_that_was_refused() -> None:
+    """With a full store, messages to ever new names (--auth none) must not grow memory."""
+    house = House(stored_messages_max=1)
+    house.send()
+    assert house.mailroom is not None
+    for n in range(20):
+        raw = house.message(100 + n).replace(b"bob@", b"name%d@" % n)
+        house.receive(raw)
+
+    assert house.statuses() == [480] * 20
+    assert len(house.mailroom.ledger) == 1
+
+
+def test_d7_devices_that_left_are_waited_for_up_to_a_limit() -> None:
+    house = House(devices_max=5)
+    for n in range(9):
+        house.bind(f"name{n}", port=n + 1)
+        house.unbind(f"name{n}", port=n + 1)
+    assert house.mailroom is not None
+
+    assert house.mailroom.ledger.away_count == 5
+    assert len(house.mailroom.ledger) == 5
+    house.bind("name0", port=1)
+    assert house.mailroom.ledger.away_count == 4
