@@ -1,6 +1,9 @@
 """Kills the server, or its writer, again and again under load, and counts what became of all mail.
 
-python -m chaos.chaos --kills 200 [--seed N]      (with tests/ on PYTHONPATH; `make chaos`)
+    PYTHONPATH=tests python -m chaos.chaos --kills 200 [--seed N]      (`make chaos`)
+
+Here time does pass: a kill has to hit whatever happens at that moment, and the end of all
+deliveries is a silence, which no event tells.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,7 +18,7 @@ REPEAT_S = 0.1
 GIVE_UP_S = 12.0
 
 
-class Peer(asyncio.DatagramProtocol):
+class Peer(asyncio.DatagramProtocol, ABC):
     """One socket that loses and doubles what goes through it."""
 
     def __init__(self, server: tuple[str, int], *, chance: random.Random, loss: float) -> None:
@@ -52,9 +53,9 @@ class Peer(asyncio.DatagramProtocol):
         for _ in self._copies():
             self._transport.sendto(data, self.server)
 
+    @abstractmethod
     def receive(self, message: Message) -> None:
         """Take a message."""
-        raise NotImplementedError
 
     def _copies(self) -> range:
         drawn = self.chance.random()

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sipgram.cli.database import DATA, Data, Database, run
+
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from sipgram.services.auth.sql import AccountRows
 
 users = typer.Typer(no_args_is_help=True, help="Manage the accounts of a server.")
@@ -19,24 +23,16 @@ users = typer.Typer(no_args_is_help=True, help="Manage the accounts of a server.
 Address = Annotated[
     str, typer.Argument(metavar="AOR", help="The account, as in alice@example.com.")
 ]
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The data folder of the server.")]
-Database = Annotated[
-    str | None,
-    typer.Option("--database", metavar="URL", help="A database elsewhere, instead of --data."),
-]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password's line from standard input.")
 ]
-
-_DATA = Path("sipgram-data")
-_BAD_USAGE = 2
 
 
 @users.command()
 def add(
     aor: Address,
     password_stdin: PasswordStdin = False,
-    data: Data = _DATA,
+    data: Data = DATA,
     database: Database = None,
 ) -> None:
     """Make an account."""
@@ -56,7 +52,7 @@ def add(
 @users.command("list")
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
-    data: Data = _DATA,
+    data: Data = DATA,
     database: Database = None,
 ) -> None:
     """List the accounts, with their other names."""
@@ -92,7 +88,7 @@ def list_(
 def passwd(
     aor: Address,
     password_stdin: PasswordStdin = False,
-    data: Data = _DATA,
+    data: Data = DATA,
     database: Database = None,
 ) -> None:
     """Give an account another password."""
@@ -108,7 +104,7 @@ def passwd(
 
 
 @users.command()
-def remove(aor: Address, data: Data = _DATA, database: Database = None) -> None:
+def remove(aor: Address, data: Data = DATA, database: Database = None) -> None:
     """Remove an account and everything that is its own."""
 
     async def work(rows: "AccountRows") -> None:
@@ -127,7 +123,7 @@ def alias(
     alias: Annotated[
         str, typer.Argument(metavar="ALIAS", help="As in al@example.com or tel:+15550100.")
     ],
-    data: Data = _DATA,
+    data: Data = DATA,
     database: Database = None,
 ) -> None:
     """Give an account another name."""
@@ -150,39 +146,22 @@ def _run(
     hint: str,
     new: bool = False,
 ) -> None:
-    """Run one command on the database; what is wrong is told in one line, with ``hint``."""
-    import asyncio
+    """Run one command on the accounts; what is wrong is told in one line, with ``hint``."""
 
-    from sipgram.errors import Error
+    async def on_rows(engine: "AsyncEngine") -> None:
+        from sipgram.services.auth.sql import AccountRows
 
-    try:
-        asyncio.run(_with_rows(work, data=data, database=database, new=new))
-    except Error as error:
-        typer.echo(f"sipgram user: {error} ({hint})", err=True)
-        raise typer.Exit(_BAD_USAGE) from None
-
-
-async def _with_rows(
-    work: Callable[["AccountRows"], Awaitable[None]],
-    *,
-    data: Path,
-    database: str | None,
-    new: bool,
-) -> None:
-    from sipgram.db.engine import database_url, open_engine, sqlite_path
-    from sipgram.db.migrations import upgrade
-    from sipgram.errors import SettingsError
-    from sipgram.services.auth.sql import AccountRows
-
-    url = database or database_url(data)
-    if not new and url.startswith("sqlite") and not sqlite_path(url).exists():
-        raise SettingsError(f"no accounts yet: {sqlite_path(url)} does not exist")
-    engine = open_engine(url)
-    try:
-        await upgrade(engine)
         await work(AccountRows(engine))
-    finally:
-        await engine.dispose()
+
+    run(
+        on_rows,
+        data=data,
+        database=database,
+        command="sipgram user",
+        hint=hint,
+        missing="no accounts yet",
+        new=new,
+    )
 
 
 def _password(*, from_stdin: bool) -> str:

@@ -10,25 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sipgram.cli.database import DATA, Data, Database, run
+
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from sipgram.services.messaging.records import MessageRecords, Record
 
 messages = typer.Typer(no_args_is_help=True, help="See what became of stored messages.")
 devices = typer.Typer(no_args_is_help=True, help="See which devices are waited for.")
 
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The data folder of the server.")]
-Database = Annotated[
-    str | None,
-    typer.Option("--database", metavar="URL", help="A database elsewhere, instead of --data."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 To = Annotated[
     str | None, typer.Option("--to", metavar="AOR", help="Of this account, as in bob@example.com.")
 ]
 
-_DATA = Path("sipgram-data")
-_BAD_USAGE = 2
-_STATES = ("waiting", "delivered", "refused", "expired", "cancelled")
+_STATES = ("waiting", "delivered", "refused", "expired")
 
 
 @messages.command("list")
@@ -42,7 +39,7 @@ def list_(
         int | None, typer.Option("--before", metavar="ID", help="Only those older than this one.")
     ] = None,
     as_json: AsJson = False,
-    data: Data = _DATA,
+    data: Data = DATA,
     database: Database = None,
 ) -> None:
     """List stored messages, the newest first."""
@@ -67,7 +64,7 @@ def list_(
 def show(
     id: Annotated[int, typer.Argument(metavar="ID", help="As `list` shows it.")],
     as_json: AsJson = False,
-    data: Data = _DATA,
+    data: Data = DATA,
     database: Database = None,
 ) -> None:
     """Show one message: each device's copy, and each attempt that failed."""
@@ -100,7 +97,7 @@ def show(
 
 @devices.command("list")
 def list_devices(
-    to: To = None, as_json: AsJson = False, data: Data = _DATA, database: Database = None
+    to: To = None, as_json: AsJson = False, data: Data = DATA, database: Database = None
 ) -> None:
     """List the devices that are away and waited for."""
 
@@ -141,31 +138,16 @@ def _print_json(value: Any) -> None:
 def _run(
     work: Callable[["MessageRecords"], Awaitable[None]], *, data: Path, database: str | None
 ) -> None:
-    import asyncio
+    async def on_records(engine: "AsyncEngine") -> None:
+        from sipgram.services.messaging.records import MessageRecords
 
-    from sipgram.errors import Error
-
-    try:
-        asyncio.run(_with_records(work, data=data, database=database))
-    except Error as error:
-        typer.echo(f"sipgram: {error} (is --data the server's folder?)", err=True)
-        raise typer.Exit(_BAD_USAGE) from None
-
-
-async def _with_records(
-    work: Callable[["MessageRecords"], Awaitable[None]], *, data: Path, database: str | None
-) -> None:
-    from sipgram.db.engine import database_url, open_engine, sqlite_path
-    from sipgram.db.migrations import upgrade
-    from sipgram.errors import SettingsError
-    from sipgram.services.messaging.records import MessageRecords
-
-    url = database or database_url(data)
-    if url.startswith("sqlite") and not sqlite_path(url).exists():
-        raise SettingsError(f"no messages yet: {sqlite_path(url)} does not exist")
-    engine = open_engine(url)
-    try:
-        await upgrade(engine)
         await work(MessageRecords(engine))
-    finally:
-        await engine.dispose()
+
+    run(
+        on_records,
+        data=data,
+        database=database,
+        command="sipgram",
+        hint="is --data the server's folder?",
+        missing="no messages yet",
+    )

@@ -55,7 +55,6 @@ def _message_statements() -> tuple[Statement, ...]:
     return (
         _insert("message_put", messages),
         _update("message_share", messages, (messages.c.is_for_all,), its_id),
-        _update("message_end", messages, end, its_id),
         _update("message_erase", messages, erased, its_id),
         _delete("message_drop", messages, its_id),
         _upsert("copy_put", copies, _names(copies)),

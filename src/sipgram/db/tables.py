@@ -124,7 +124,7 @@ messages = Table(
     Column("due_utc", Float, nullable=False),
     Index("messages_due_utc", "due_utc"),
 )
-"""Accepted messages (D19). ``state`` is waiting, delivered, refused, expired or cancelled.
+"""Accepted messages (D19). ``state`` is waiting, delivered, refused or expired.
 
 ``is_for_all`` says that nobody has taken it: it waits for every device of the account that has
 no ended copy, those that come later too (D7). Else it waits where a row of ``copies`` says so.
@@ -142,7 +142,7 @@ copies = Table(
     Column("contact", LargeBinary, nullable=False),
     Column("at_utc", Float, nullable=False),
 )
-"""What became of a message at one device: waiting, taken, refused, forgotten or cancelled."""
+"""What became of a message at one device: waiting, taken or refused."""
 
 attempts = Table(
     "attempts",

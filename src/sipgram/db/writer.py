@@ -266,6 +266,23 @@ class Writer(ABC):
         self._ending.clear()
 
 
+class LastOf:
+    """Calls ``done`` when the last of several rows is on disk, or with the first error."""
+
+    __slots__ = ("done", "is_told", "left")
+
+    def __init__(self, left: int, done: Done) -> None:
+        self.left = left
+        self.done = done
+        self.is_told = False
+
+    def __call__(self, error: Exception | None) -> None:
+        self.left -= 1
+        if not self.is_told and (error is not None or not self.left):
+            self.is_told = True
+            self.done(error)
+
+
 def _error(verdict: Verdict) -> Error | None:
     if verdict is None:
         return None

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sipgram.db import tables
-from sipgram.db.writer import Writer
+from sipgram.db.writer import LastOf, Writer
 from sipgram.errors import Unavailable
 from sipgram.services.answers import Done
 from sipgram.services.messaging.store import (
@@ -80,7 +80,7 @@ class MessageRows:
         if not copies:
             self._writer.submit("message_put", row, done)
             return
-        last = _Last(len(copies) + 1, done)
+        last = LastOf(len(copies) + 1, done)
         self._writer.submit("message_put", row, last)
         self._copies(copies, last)
 
@@ -88,9 +88,9 @@ class MessageRows:
         self._writer.submit("message_share", (is_for_all, message_id), done)
 
     def note(self, copies: Sequence[CopyOutcome], done: Done) -> None:
-        self._copies(copies, _Last(len(copies), done))
+        self._copies(copies, LastOf(len(copies), done))
 
-    def _copies(self, copies: Sequence[CopyOutcome], last: "_Last") -> None:
+    def _copies(self, copies: Sequence[CopyOutcome], last: LastOf) -> None:
         at_utc = self._wall()
         for copy in copies:
             statement = "copy_wait" if copy.state == "waiting" else "copy_put"
@@ -123,7 +123,7 @@ class MessageRows:
         self._writer.submit("device_drop", (aor, device), done)
 
     def drop(self, message_id: int, done: Done) -> None:
-        last = _Last(3, done)
+        last = LastOf(3, done)
         for statement in ("attempts_drop", "copies_drop", "message_drop"):
             self._writer.submit(statement, (message_id,), last)
 
@@ -243,23 +243,6 @@ class MessageRows:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-class _Last:
-    """Calls ``done`` when the last row is written, with the first error if there was one."""
-
-    __slots__ = ("done", "error", "left")
-
-    def __init__(self, left: int, done: Done) -> None:
-        self.left = left
-        self.done = done
-        self.error: Exception | None = None
-
-    def __call__(self, error: Exception | None) -> None:
-        self.left -= 1
-        self.error = self.error or error
-        if not self.left:
-            self.done(self.error)
 
 
 def _ignore(error: Exception | None) -> None:

@@ -6,8 +6,8 @@ from typing import Literal, Protocol
 
 from sipgram.services.answers import Done
 
-CopyState = Literal["waiting", "taken", "refused", "cancelled"]
-MessageState = Literal["waiting", "delivered", "refused", "expired", "cancelled"]
+CopyState = Literal["waiting", "taken", "refused"]
+MessageState = Literal["waiting", "delivered", "refused", "expired"]
 
 
 @dataclass(frozen=True, slots=True)

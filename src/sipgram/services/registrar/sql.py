@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sipgram.db import tables
-from sipgram.db.writer import Writer
+from sipgram.db.writer import LastOf, Writer
 from sipgram.errors import Unavailable
 from sipgram.net.udp import UdpFlow
 from sipgram.services.answers import Done
@@ -35,7 +35,7 @@ class BindingRows:
         if len(put) == 1 and not drop:
             submit("binding_put", self._row(put[0], now), done)
             return
-        last = _LastOf(len(put) + 2 * len(drop), done)
+        last = LastOf(len(put) + 2 * len(drop), done)
         wall = self._wall()
         try:
             for binding in drop:
@@ -119,20 +119,3 @@ class BindingRows:
 def _written(flow: Flow) -> str:
     """Return the flow as text, a datagram's with our own port: it leaves from there again (D27)."""
     return f"{flow} {flow.listener.port}" if isinstance(flow, UdpFlow) else str(flow)
-
-
-class _LastOf:
-    """Calls ``done`` when the last row is written, or with the first error."""
-
-    __slots__ = ("done", "is_told", "left")
-
-    def __init__(self, left: int, done: Done) -> None:
-        self.left = left
-        self.done = done
-        self.is_told = False
-
-    def __call__(self, error: Exception | None) -> None:
-        self.left -= 1
-        if not self.is_told and (error is not None or not self.left):
-            self.is_told = True
-            self.done(error)
