@@ -122,6 +122,10 @@ messages = Table(
     Column("finished_utc", Float),
     # When somebody has to look at it again: at its expiry, later when its record may go.
     Column("due_utc", Float, nullable=False),
+    # Of From and imdn.Message-ID, empty without one: a repetition is recognised by it, too (D23).
+    Column("imdn_key", LargeBinary, nullable=False),
+    # Its sender asked for a negative receipt (D15).
+    Column("wants_failure", Boolean, nullable=False),
     Index("messages_due_utc", "due_utc"),
 )
 """Accepted messages (D19). ``state`` is waiting, delivered, refused or expired.

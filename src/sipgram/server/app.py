@@ -25,6 +25,7 @@ from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.receipts import build_receipts
 from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
@@ -149,7 +150,15 @@ async def build(
     registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives)
     routes[b"REGISTER"] = registrar
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
-    proxy = Proxy(endpoint.table, brancher, times=times, user=locations, keeper=mailroom.deposits)
+    adapter = build_receipts(mailroom, clock=loop.time, wall=time.time)
+    proxy = Proxy(
+        endpoint.table,
+        brancher,
+        times=times,
+        user=locations,
+        keeper=mailroom.deposits,
+        adapter=adapter,
+    )
     mailroom.attach(endpoint.table, locations.find, locations, rearm=endpoint.after_batch)
     calls = _calls(kept, settings, endpoint, locations, entropy)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.after_batch)

@@ -7,12 +7,14 @@ from sipgram.identity import AccountId, NodeId
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import build_calls
 from sipgram.server.dispatch import Dispatcher, Service
+from sipgram.server.receipts import build_receipts
 from sipgram.server.ways import NoSockets, Sockets, Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.store import Account
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.store import MessageStore
+from sipgram.services.receipts.plain_forms import PlainForms
 from sipgram.services.registrar.location import Accounts, Binding, Locations, OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.store import NoBindingStore
@@ -122,7 +124,14 @@ class Node:
             late=self._late,
         )
         self.table = TransactionTable(self.dispatcher, timers=Timers())
-        proxy = Proxy(self.table, brancher, times=ForkTimes(), user=self.locations, keeper=deposits)
+        proxy = Proxy(
+            self.table,
+            brancher,
+            times=ForkTimes(),
+            user=self.locations,
+            keeper=deposits,
+            adapter=self._adapter(),
+        )
         if self.mailroom is not None:
             self.mailroom.attach(self.table, self.locations.find, self.locations)
         calls = build_calls(
@@ -146,6 +155,11 @@ class Node:
             clock=self.clock,
             wall=lambda: self.clock.now + EPOCH,
         )
+
+    def _adapter(self) -> PlainForms | None:
+        if self.mailroom is None:
+            return None
+        return build_receipts(self.mailroom, clock=self.clock, wall=lambda: self.clock.now + EPOCH)
 
     def _registrar(self) -> Registrar:
         return Registrar(

@@ -48,6 +48,10 @@ class Kept(Protocol):
     def size(self) -> int:
         """Octets that count."""
 
+    @property
+    def wants_failure(self) -> bool:
+        """Whether its sender asked to be told that nobody took it (D15)."""
+
 
 class Ledger:
     """Every inbox, by AoR; each change goes to the store at once and is not waited for.
@@ -66,6 +70,8 @@ class Ledger:
         self.waiting_count = 0
         self.taken = 0
         self.refused = 0
+        self.on_failed: Callable[[int, MessageState], None] = self.finish
+        "Closes a message that nobody took, when its sender asked to be told (D15)."
         self.lost = 0
         "Changes that the database did not take for too long."
 
@@ -124,10 +130,10 @@ class Ledger:
         inbox.settle(device, message.id)
         outcomes = [_outcome(message, heir.instance, "waiting") for heir in heirs]
         outcomes.append(_outcome(message, device.instance, "taken", status, contact))
-        self._write(lambda done: self._store.note(outcomes, done))
+        self.write(lambda done: self._store.note(outcomes, done))
         if is_first and heirs:
             # After the rows of those who still wait, so that no moment forgets them.
-            self._write(lambda done: self._store.share(message.id, is_for_all=False, done=done))
+            self.write(lambda done: self._store.share(message.id, is_for_all=False, done=done))
         self._finish_if_over(inbox, message, "delivered")
 
     def refuse(self, device: Device, message: Kept, *, status: int, contact: bytes) -> bool:
@@ -139,14 +145,15 @@ class Ledger:
         was_untaken = inbox.is_untaken(message.id)
         inbox.settle(device, message.id)
         outcome = _outcome(message, device.instance, "refused", status, contact)
-        self._write(lambda done: self._store.note([outcome], done))
+        self.write(lambda done: self._store.note([outcome], done))
         is_over = self._finish_if_over(inbox, message, "refused" if was_untaken else "delivered")
         return is_over and was_untaken
 
     def end(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
         """Nobody is to have it any more: it has expired, or was cancelled."""
+        was_untaken = inbox.is_untaken(message.id)
         inbox.withdraw(message.id, message.size)
-        self._finish(inbox, message, state)
+        self._finish(inbox, message, state if was_untaken else "delivered")
 
     def clear(self, inbox: Inbox) -> None:
         """The account is gone, and its mail with it (D36)."""
@@ -169,15 +176,18 @@ class Ledger:
     def _finish(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
         self.waiting_count -= 1
         inbox.release(message.sender)
-        self.finish(message.id, state)
+        if message.wants_failure and state != "delivered":
+            self.on_failed(message.id, state)
+        else:
+            self.finish(message.id, state)
 
     def finish(self, id: int, state: MessageState) -> None:
         """Close a message that waits for nobody."""
-        self._write(lambda done: self._store.finish(id, state, done))
+        self.write(lambda done: self._store.finish(id, state, done))
 
     def drop(self, id: int) -> None:
         """Let go of the record of a message."""
-        self._write(lambda done: self._store.drop(id, done))
+        self.write(lambda done: self._store.drop(id, done))
 
     # ---- devices ---------------------------------------------------------------------------
 
@@ -193,7 +203,7 @@ class Ledger:
         if self.away_count < self._away_max or device.is_on_record:
             self.on_record(device)
             row = AwayDevice(inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc)
-            self._write(lambda done: self._store.away(row, done))
+            self.write(lambda done: self._store.away(row, done))
         elif not device.is_waiting:
             self.on_record(device)  # The registrar wrote it with the end of the binding.
             self.forget(device)
@@ -213,7 +223,7 @@ class Ledger:
             return
         device.is_on_record = False
         self.away_count -= 1
-        self._write(lambda done: self._store.back(device.inbox.aor, device.instance, done))
+        self.write(lambda done: self._store.back(device.inbox.aor, device.instance, done))
 
     def forget(self, device: Device) -> None:
         """Wait for a device no more."""
@@ -237,14 +247,16 @@ class Ledger:
     def retry(self) -> None:
         """Write again what could not be written, in its order, some of it at a time."""
         for _ in range(min(len(self._unwritten), RETRIES_AT_ONCE)):
-            self._write(self._unwritten.popleft())
+            self.write(self._unwritten.popleft())
 
     @property
     def unwritten_count(self) -> int:
         """Changes that wait for a database which does not take them."""
         return len(self._unwritten)
 
-    def _write(self, write: Write) -> None:
+    def write(self, write: Write) -> None:
+        """Change the store now, or later when it does not take it now; in order."""
+
         def note(error: Exception | None) -> None:
             if isinstance(error, Unavailable):
                 self._postpone(write, error)

@@ -8,13 +8,17 @@ import structlog
 from sipgram.errors import PeerError, Refusal
 from sipgram.services.messaging.deposits import Deposits, MessageIds
 from sipgram.services.messaging.drain import BoundDevice, Drainer
-from sipgram.services.messaging.inbox import Inbox
+from sipgram.services.messaging.failures import Failures
+from sipgram.services.messaging.inbox import Inbox, OnDisk
 from sipgram.services.messaging.ledger import DEVICE_S, Ledger
 from sipgram.services.messaging.live import LiveBranches
-from sipgram.services.messaging.store import DueMessage, MessageStore, WaitingMessage
+from sipgram.services.messaging.outbox import Letter, Outbox
+from sipgram.services.messaging.store import DueMessage, MessageStore, StoredMessage, WaitingMessage
+from sipgram.services.messaging.stored_form import rebuilt
 from sipgram.settings import MessagingSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
+from sipgram.sip.message.parser import parse
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.proxy import OutcomeUser
 from sipgram.sip.transaction.table import TransactionTable
@@ -81,6 +85,8 @@ class Mailroom:
             at_once=settings.drains_max,
         )
         self.deposits.drains = self.drainer
+        self.outbox = Outbox(self.deposits, inbox_of=self._inbox_of, bindings_of=self._bindings_of)
+        self._failures: Failures | None = None
 
     def attach(
         self,
@@ -95,6 +101,30 @@ class Mailroom:
         self.drainer.table = table
         self.drainer.user = user
         self.drainer.rearm = rearm
+
+    def report_failures(self, report: Callable[[Message], None]) -> None:
+        """Tell of messages that nobody took, when their senders asked for it (D15)."""
+
+        def told(message: StoredMessage) -> None:
+            via = b"Via: SIP/2.0/UDP stored.invalid;branch=z9hG4bK"
+            report(parse(rebuilt(message.head, message.body, uri=message.aor.encode(), via=via)))
+
+        self._failures = Failures(self.ledger, self._store, report=told)
+        self.ledger.on_failed = self._failures.begin
+
+    def post(
+        self,
+        *,
+        sender: bytes,
+        to: bytes,
+        cause: bytes,
+        content_type: bytes,
+        body: bytes,
+        headers: Sequence[bytes],
+        now: float,
+    ) -> bool:
+        """Store a message of the server's own; False when it cannot be delivered."""
+        return self.outbox.post(Letter(sender, to, cause, content_type, body, headers), now)
 
     # ---- news of the location table --------------------------------------------------------
 
@@ -142,6 +172,8 @@ class Mailroom:
     def tick(self, now: float) -> None:
         """Do once a second what is due: in small steps, so that nobody waits for it."""
         self.ledger.retry()
+        if self._failures is not None:
+            self._failures.go_on()
         if not self._is_looking:
             self._is_looking = True
             self._store.due(self._wall(), DUE_AT_ONCE, self._on_due)
@@ -165,7 +197,9 @@ class Mailroom:
 
     def _on_due(self, due: Sequence[DueMessage]) -> None:
         self._is_looking = False
-        for message in due:
+        busy = self._failures or ()
+        fresh = [message for message in due if message.id not in busy]
+        for message in fresh:
             inbox = self.ledger.find(message.aor)
             if message.state != "waiting":
                 self.ledger.drop(message.id)
@@ -173,7 +207,9 @@ class Mailroom:
                 self.ledger.finish(message.id, "expired")
             else:
                 self.ledger.end(inbox, message, "expired")
-        if len(due) == DUE_AT_ONCE:  # There is more: go on in the next turn, not in a second.
+        if (
+            fresh and len(due) == DUE_AT_ONCE
+        ):  # There is more: go on in the next turn, not in a second.
             self._is_looking = True
             self._store.due(self._wall(), DUE_AT_ONCE, self._on_due)
 
@@ -224,7 +260,10 @@ class Mailroom:
         self.ids.seen(message.id)
         inbox.restore(message)
         self.ledger.waiting_count += 1
-        inbox.remember(message.digest, OnDisk(), now - max(0.0, wall - message.received_utc))
+        came = now - max(0.0, wall - message.received_utc)
+        inbox.remember(message.digest, OnDisk(), came)
+        if message.imdn_key:
+            inbox.remember(message.imdn_key, OnDisk(), came)
         return inbox
 
     def _revive(self, aor: str, now: float) -> None:
@@ -250,11 +289,3 @@ class Mailroom:
     def _bindings_of(self, aor: str) -> Sequence[BoundDevice]:
         entry = self._entry(aor)
         return () if entry is None else entry.bindings
-
-
-class OnDisk:
-    """A message that another run of the program stored."""
-
-    def wait(self, done: Callable[[Exception | None], None]) -> None:
-        """It is there already."""
-        done(None)
