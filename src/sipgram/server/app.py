@@ -131,17 +131,12 @@ async def build(
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
     registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives, contacts)
     routes[b"REGISTER"] = registrar
-    times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
     carrier = contacts.dialler
-    keeper = mailroom.deposits
-    proxy = Proxy(
-        endpoint.table, brancher, times=times, user=locations, keeper=keeper, carrier=carrier
-    )
-    mailroom.attach(
-        endpoint.table, locations.find, locations, carrier=carrier, rearm=endpoint.after_batch
-    )
+    proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
+    rearm = endpoint.after_batch
+    mailroom.attach(endpoint.table, locations.find, locations, carrier=carrier, rearm=rearm)
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
-    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.after_batch)
+    dispatcher.attach(endpoint.table, proxy, calls, rearm=rearm)
     server = Server(
         settings,
         endpoint,
@@ -162,6 +157,21 @@ async def build(
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
     return server
+
+
+def _proxy(
+    settings: Settings,
+    endpoint: Endpoint,
+    brancher: Brancher,
+    locations: Locations,
+    mailroom: Mailroom,
+    carrier: Carrier,
+) -> Proxy:
+    times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
+    keeper = mailroom.deposits
+    return Proxy(
+        endpoint.table, brancher, times=times, user=locations, keeper=keeper, carrier=carrier
+    )
 
 
 def _registrar(
