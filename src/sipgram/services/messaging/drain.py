@@ -16,8 +16,8 @@ from sipgram.sip.adapting import PLAIN, REFUSES_BODY, Adapter, NoAdapter, splice
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
-from sipgram.sip.proxy import OutcomeUser, Target
-from sipgram.sip.sink import Cause, ClientSide
+from sipgram.sip.proxy import AS_IT_IS, SMALL_BYTES, Carrier, OutcomeUser, Target
+from sipgram.sip.sink import Cause, ClientSide, Flow
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
 
@@ -72,6 +72,7 @@ class Drainer:
         self._queue: OrderedDict[Drain, None] = OrderedDict()
         self.table: TransactionTable
         self.user: OutcomeUser
+        self.carrier: Carrier = AS_IT_IS
 
     def __len__(self) -> int:
         return len(self._drains)
@@ -254,22 +255,30 @@ class Drain:
         if live is not None:
             self._all.table.abandon(live.branch)
             self._all.live.over(live)
-        via = flow.via_line + branch
-        data = rebuilt(message.head, message.body, uri=binding.uri, via=via, routes=binding.routes)
-        self._adapted = None
-        if binding.refuses:
-            data, branch = self._in_plain_form(message, binding, data, branch)
+        data, plain = self._prepared(message, binding, flow, branch)
+        if len(data) > SMALL_BYTES and not flow.is_reliable:
+            found = self._all.carrier.carry(binding, len(data))
+            if found is None:
+                self._all.ledger.refuse(self.device, message, status=513, contact=binding.uri)
+                self.work(now)
+                return
+            binding, flow = found
+            data, plain = self._prepared(message, binding, flow, branch)
         self._attempt = (message, binding)
-        self._all.table.start_client(data, branch, b"MESSAGE", flow, self, now)
+        self._all.table.start_client(data, plain, b"MESSAGE", flow, self, now)
 
     def _branch(self, message: StoredMessage, name: bytes) -> bytes:
         epoch = int(self._all.wall() // SAME_BRANCH_S)
         return self._all.brancher.stored(message.id, name, epoch)
 
-    def _in_plain_form(
-        self, message: StoredMessage, binding: BoundDevice, data: bytes, branch: bytes
+    def _prepared(
+        self, message: StoredMessage, binding: BoundDevice, flow: Flow, branch: bytes
     ) -> tuple[bytes, bytes]:
-        """Return the request, and its branch, as a device takes it that refused CPIM (D20)."""
+        """Return the request and its branch, of another form for who refused CPIM (D20)."""
+        data = _request(message, binding, flow, branch)
+        self._adapted = None
+        if not binding.refuses:
+            return data, branch
         request = parse(data)
         edits = self._all.adapter.cuts(request, binding)
         if not edits:
@@ -314,8 +323,8 @@ class Drain:
         """Say whether the device may take the message in another form (D20)."""
         if status not in REFUSES_BODY or self._adapted is not None:
             return False
-        via = binding.flow.via_line + self._branch(message, binding.name)
-        request = parse(rebuilt(message.head, message.body, uri=binding.uri, via=via))
+        branch = self._branch(message, binding.name)
+        request = parse(_request(message, binding, binding.flow, branch))
         return bool(self._all.adapter.on_refused(request, binding))
 
     def on_failure(self, transaction: ClientSide, cause: Cause, now: float) -> None:
@@ -323,6 +332,10 @@ class Drain:
         if self._attempt is None:
             return
         (message, binding), self._attempt = self._attempt, None
+        if cause == "transport-error" and self._may_go_otherwise(binding, transaction.flow):
+            self._page.appendleft(message)
+            self.work(now)
+            return
         binding.is_silent = True
         self._all.user.on_outcome(binding, b"MESSAGE", 0)
         self._note(message, binding, 0, cause.encode())
@@ -332,6 +345,12 @@ class Drain:
             self._all.live.add(LiveBranch(branch, flow, contact, device, message, now))
         self._pause(now)
         self._mute = message.sender
+
+    def _may_go_otherwise(self, binding: BoundDevice, flow: Flow) -> bool:
+        """Say whether there is another way to the device than a flow that is dead (D5, D26)."""
+        if flow is not binding.flow:  # Found for what is large.
+            return self._all.carrier.give_up(binding, flow)
+        return self._all.user.fail_over(binding) is not None
 
     def _note(
         self, message: StoredMessage, binding: BoundDevice, status: int, reason: bytes
@@ -358,3 +377,8 @@ class Drain:
         self._after = 0
         self._all.rest(self, now)
         self.plan(after_s, now)
+
+
+def _request(message: StoredMessage, binding: BoundDevice, flow: Flow, branch: bytes) -> bytes:
+    via, routes = flow.via_line + branch, binding.routes
+    return rebuilt(message.head, message.body, uri=binding.uri, via=via, routes=routes)
