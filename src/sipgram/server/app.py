@@ -22,10 +22,12 @@ from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
 from sipgram.net.tcp import TcpFlow
 from sipgram.net.udp import UdpFlow
+from sipgram.net.ws.server import WebSockets
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.dispatch import Dispatcher
 from sipgram.server.ways import Ways
+from sipgram.server.web import build_web
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
@@ -97,7 +99,8 @@ class Server:
     mailroom: Mailroom
     calls: Calls
     keep_alives: KeepAlives
-    certificates: Certificates | None = None
+    certificates: Certificates | None
+    web: WebSockets
     listeners: tuple[Address, ...] = ()
 
     def close_idle(self, now: float) -> None:
@@ -143,7 +146,8 @@ async def build(
         late=mailroom.on_stray,
     )
     certificates = _certificates(settings)
-    endpoint = _endpoint(settings, dispatcher, certificates, timers)
+    web = build_web(settings, locations)
+    endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
     rows = BindingRows(kept.engine, kept.writer, wall=time.time)
     keep_alives = _keep_alives(settings, endpoint)
     registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives)
@@ -166,6 +170,7 @@ async def build(
         calls,
         keep_alives,
         certificates,
+        web,
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
@@ -289,6 +294,7 @@ def _endpoint(
     dispatcher: Dispatcher,
     certificates: Certificates | None,
     timers: Timers | None,
+    web: WebSockets,
 ) -> Endpoint:
     return Endpoint(
         dispatcher,
@@ -297,13 +303,14 @@ def _endpoint(
         tls=certificates,
         handshake_s=settings.tls.handshake_s,
         handshakes_max=settings.tls.handshakes_max,
+        web=web,
     )
 
 
 def _certificates(settings: Settings) -> Certificates | None:
     """Load what TLS listeners show; none is made when there is no such listener."""
     addresses = [Address.parse(text) for text in settings.server.listen]
-    hosts = [address.host for address in addresses if address.transport == "tls"]
+    hosts = [address.host for address in addresses if address.transport in ("tls", "wss")]
     if not hosts:
         return None
     return Certificates(

@@ -109,7 +109,7 @@ async def _serve_http(
         return ["draining"] if server.dispatcher.is_draining else []
 
     app = build_http(registry=registry, problems=problems, version=version("sipgram"))
-    http = HttpServer(app)
+    http = HttpServer(app, upgrades={"/sip": server.endpoint.web_connection})
     bound = await http.start(*http_address(server.settings))
     stack.push_async_callback(http.close)
     say(f"listening http {_shown(*bound)}")

@@ -26,6 +26,11 @@ class Flow(Protocol):
         """Return where responses to a request that came in here go (RFC 3261 §18.2.2)."""
 
 
+def is_websocket(flow: Flow) -> bool:
+    """Say whether a flow is a WebSocket, which ends with its page and is never opened by us."""
+    return flow.via_line[13:15].upper() == b"WS"  # Via: SIP/2.0/WS or WSS.
+
+
 class ClientUser(Protocol):
     """The transaction user of a client transaction."""
 

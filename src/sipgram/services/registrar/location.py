@@ -10,7 +10,7 @@ from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.preferences import Features, features_of
 from sipgram.sip.proxy import Target
-from sipgram.sip.sink import Flow
+from sipgram.sip.sink import Flow, is_websocket
 
 IDLE_AORS_MAX: Final = 65_536
 """AoRs without a binding that are remembered; beyond that the longest unused goes."""
@@ -103,6 +103,11 @@ class Binding:
     def is_bound(self) -> bool:
         """Whether it has not ended."""
         return self.entry is not None
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a browser page, or another that comes by WebSocket (D7)."""
+        return is_websocket(self.source)
 
     @property
     def features(self) -> Features:
@@ -291,10 +296,12 @@ class Locations:
         others = [b for b in entry.bindings if b.reg_id and b.instance == target.instance]
         return max(others, key=lambda b: b.updated, default=None)
 
-    def end_flow(self, entry: AorEntry, flow: Flow) -> None:
-        """A connection has closed: "an Outbound flow ends at once" (D28)."""
-        for binding in [b for b in entry.bindings if b.reg_id and b.flow is flow]:
+    def end_flow(self, entry: AorEntry, flow: Flow) -> list[Binding]:
+        """A connection has closed: "an Outbound flow ends at once" (D28), and a page with it."""
+        ended = [b for b in entry.bindings if b.flow is flow and (b.reg_id or b.is_page)]
+        for binding in ended:
             self.lose(entry, binding)
+        return ended
 
     def drop_expired(self, entry: AorEntry, now: float) -> None:
         """Remove the bindings whose time is over."""

@@ -205,7 +205,7 @@ class Registrar:
         self._locations.attach(entry, binding)
         if _is_behind_nat(wish, flow):
             self._keep_alive(binding)
-        if wish.reg_id and flow.is_reliable:
+        if flow.is_reliable and (wish.reg_id or binding.is_page):
             self._watch(entry, flow)
         return binding
 
@@ -219,7 +219,9 @@ class Registrar:
         def closed() -> None:
             del self._watched[flow]
             for each in entries:
-                self._locations.end_flow(each, flow)
+                for binding in self._locations.end_flow(each, flow):
+                    if binding.is_page:  # It does not come back: the next one is another.
+                        self._store.forget(binding)
 
         self._routes.watch(flow, closed)
 
