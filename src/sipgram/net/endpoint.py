@@ -249,7 +249,9 @@ class Endpoint:
         try:
             from sipgram.net.ws.client import connect
         except ModuleNotFoundError as error:
-            raise UsageError(f"{address} needs another library: pip install 'sipgram[ws]'") from error
+            raise UsageError(
+                f"{address} needs another library: pip install 'sipgram[ws]'"
+            ) from error
         async with asyncio.timeout(timeout_s):
             return await connect(
                 address,

@@ -16,7 +16,7 @@ from sipgram.settings import MessagingSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
-from sipgram.sip.proxy import OutcomeUser
+from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
 from sipgram.sip.sink import is_websocket
 from sipgram.sip.transaction.table import TransactionTable
 
@@ -89,9 +89,11 @@ class Mailroom:
         find: Callable[[bytes], Entry],
         user: OutcomeUser,
         *,
+        carrier: Carrier = AS_IT_IS,
         rearm: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the transactions to deliver by, and the location table to look in."""
+        self.drainer.carrier = carrier
         self._find = find
         self.drainer.table = table
         self.drainer.user = user
@@ -99,9 +101,9 @@ class Mailroom:
 
     # ---- news of the location table --------------------------------------------------------
 
-    def has_inbox(self, aor: Aor) -> bool:
+    def has_inbox(self, aor: str) -> bool:
         """Say whether something waits for an AoR, or a device of it is away."""
-        return self.ledger.find(str(aor)) is not None
+        return self.ledger.find(aor) is not None
 
     def on_gone(self, entry: Entry, binding: BoundDevice) -> None:
         """A device is away: what comes from now on waits for it."""
