@@ -25,10 +25,12 @@ from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.http_api import Api, Foundation
 from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
+from sipgram.services.messaging.injection import Injector
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.sql import MessageRows
@@ -98,6 +100,7 @@ class Server:
     calls: Calls
     keep_alives: KeepAlives
     certificates: Certificates | None = None
+    api: Api | None = None
     listeners: tuple[Address, ...] = ()
 
     def close_idle(self, now: float) -> None:
@@ -150,7 +153,16 @@ async def build(
     routes[b"REGISTER"] = registrar
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
     proxy = Proxy(endpoint.table, brancher, times=times, user=locations, keeper=mailroom.deposits)
-    mailroom.attach(endpoint.table, locations.find, locations, rearm=endpoint.after_batch)
+    injector = Injector(messaging.handle, ids=mailroom.ids, clock=loop.time)
+    injector.attach(proxy, rearm=endpoint.after_batch, is_closed=lambda: dispatcher.is_draining)
+    api = _api(kept, settings, entropy, locations, mailroom, injector)
+    mailroom.attach(
+        endpoint.table,
+        locations.find,
+        locations,
+        rearm=endpoint.after_batch,
+        news=() if api is None else (api.outbox.on_news,),
+    )
     calls = _calls(kept, settings, endpoint, locations, entropy)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.after_batch)
     server = Server(
@@ -166,12 +178,40 @@ async def build(
         calls,
         keep_alives,
         certificates,
+        api,
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
+    if api is not None:
+        await api.load()
     return server
+
+
+def _api(
+    kept: "_Kept",
+    settings: Settings,
+    entropy: Entropy,
+    locations: Locations,
+    mailroom: Mailroom,
+    injector: Injector,
+) -> Api | None:
+    if settings.server.http == "none":
+        return None
+    return Api(
+        Foundation(
+            settings,
+            kept.engine,
+            kept.writer,
+            kept.secret,
+            entropy,
+            kept.accounts,
+            locations,
+            mailroom,
+            injector,
+        )
+    )
 
 
 def _registrar(

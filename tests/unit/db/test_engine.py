@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sipgram.db import http_tables, tables
+from sipgram.db import http_tables
 from sipgram.db.engine import database_url, open_engine, secret_of, sqlite_path
 from sipgram.db.migrations import SCHEMA, current, upgrade
 from sipgram.errors import SettingsError
