@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, cast
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Response
@@ -13,9 +15,10 @@ from sipgram.errors import SettingsError
 from sipgram.http import problem
 from sipgram.http.caller import Guard
 from sipgram.http.edge import Edge
+from sipgram.http.upgrades import Upgrade, Upgrades
 from sipgram.settings import HttpSettings
 
-Problems = Callable[[], list[str]]
+Problems = Callable[[], Awaitable[list[str]]]
 """Returns what keeps the node from its work, one phrase each; empty when all is well."""
 
 
@@ -46,7 +49,7 @@ def build(
 
     @app.get("/readyz", summary="Can it take requests now")
     async def readyz(response: Response) -> dict[str, object]:
-        found = problems()
+        found = await problems()
         response.status_code = 503 if found else 200
         return {"status": "not ready" if found else "ready", "problems": found}
 
@@ -60,8 +63,16 @@ def build(
 class HttpServer:
     """One HTTP listener."""
 
-    def __init__(self, app: FastAPI) -> None:
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+    def __init__(self, app: FastAPI, *, upgrades: Upgrades | None = None) -> None:
+        """``upgrades`` says which paths are WebSockets of the server's own, as SIP at /sip is."""
+        ws = functools.partial(Upgrade, upgrades or {})
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws=cast(Any, ws),  # Called like a class, which is all that uvicorn does with it.
+        )
         self._server = _QuietServer(config)
         self._task: asyncio.Task[None] | None = None
 
