@@ -135,8 +135,8 @@ webhooks = Table(
     Column("url", Text, nullable=False),
     # Words joined by blanks.
     Column("kinds", Text, nullable=False),
-    Column("secret", Text, nullable=False),
-    Column("old_secret", Text, nullable=False),
+    Column("hmac_key", Text, nullable=False),
+    Column("old_hmac_key", Text, nullable=False),
     Column("old_until_utc", Float, nullable=False),
     Column("created_utc", Float, nullable=False),
     Index("webhooks_account_id", "account_id"),

@@ -27,12 +27,13 @@ def build(
     registry: CollectorRegistry,
     problems: Problems,
     version: str,
-    guard: Guard,
-    routers: Sequence[APIRouter],
-    limits: HttpSettings,
+    guard: Guard | None = None,
+    routers: Sequence[APIRouter] = (),
+    limits: HttpSettings | None = None,
 ) -> FastAPI:
     """Return the application: the routes that operators watch, and those of the features."""
     app = FastAPI(title="sipgram", version=version, docs_url=None, redoc_url=None)
+    limits = limits or HttpSettings()
     app.state.guard = guard
     problem.install(app)
     for router in routers:

@@ -151,18 +151,9 @@ async def build(
     keep_alives = _keep_alives(settings, endpoint)
     registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives)
     routes[b"REGISTER"] = registrar
-    times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
-    proxy = Proxy(endpoint.table, brancher, times=times, user=locations, keeper=mailroom.deposits)
-    injector = Injector(messaging.handle, ids=mailroom.ids, clock=loop.time)
-    injector.attach(proxy, rearm=endpoint.after_batch, is_closed=lambda: dispatcher.is_draining)
-    api = _api(kept, settings, entropy, locations, mailroom, injector)
-    mailroom.attach(
-        endpoint.table,
-        locations.find,
-        locations,
-        rearm=endpoint.after_batch,
-        news=() if api is None else (api.outbox.on_news,),
-    )
+    proxy = _proxy(settings, endpoint, brancher, locations, mailroom)
+    parts = Foundation(settings, *kept, entropy, locations, mailroom)
+    api = _attach_mailroom(parts, messaging, proxy, endpoint, dispatcher)
     calls = _calls(kept, settings, endpoint, locations, entropy)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.after_batch)
     server = Server(
@@ -184,34 +175,36 @@ async def build(
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
-    if api is not None:
-        await api.load()
     return server
 
 
-def _api(
-    kept: "_Kept",
+def _proxy(
     settings: Settings,
-    entropy: Entropy,
+    endpoint: Endpoint,
+    brancher: Brancher,
     locations: Locations,
     mailroom: Mailroom,
-    injector: Injector,
+) -> Proxy:
+    times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
+    return Proxy(endpoint.table, brancher, times=times, user=locations, keeper=mailroom.deposits)
+
+
+def _attach_mailroom(
+    parts: Foundation,
+    messaging: Messaging,
+    proxy: Proxy,
+    endpoint: Endpoint,
+    dispatcher: Dispatcher,
 ) -> Api | None:
-    if settings.server.http == "none":
-        return None
-    return Api(
-        Foundation(
-            settings,
-            kept.engine,
-            kept.writer,
-            kept.secret,
-            entropy,
-            kept.accounts,
-            locations,
-            mailroom,
-            injector,
-        )
-    )
+    """Let stored messages be delivered, and messages of our own be sent."""
+    mailroom, locations = parts.mailroom, parts.locations
+    clock, rearm = asyncio.get_running_loop().time, endpoint.after_batch
+    injector = Injector(messaging.handle, ids=mailroom.ids, clock=clock)
+    injector.attach(proxy, rearm=rearm, is_closed=lambda: dispatcher.is_draining)
+    api = None if parts.settings.server.http == "none" else Api(parts, injector)
+    news = () if api is None else (api.outbox.on_news,)
+    mailroom.attach(endpoint.table, locations.find, locations, rearm=rearm, news=news)
+    return api
 
 
 def _registrar(
@@ -395,6 +388,8 @@ async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> N
             log.info("binding not restored", aor=kept.aor, reason=str(error))
         else:
             restored += 1
+    if server.api is not None:
+        await server.api.load()
     endpoint.after_batch()  # Their keep-alives have begun.
     if restored:
         log.info("bindings restored", count=restored)

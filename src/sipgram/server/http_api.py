@@ -61,18 +61,17 @@ class Foundation(NamedTuple):
     settings: Settings
     engine: AsyncEngine
     writer: Writer
+    accounts: AccountTable | None
     secret: bytes
     entropy: Entropy
-    accounts: AccountTable | None
     locations: Locations
     mailroom: Mailroom
-    injector: Injector
 
 
 class Api:
     """The running parts of the API."""
 
-    def __init__(self, base: Foundation) -> None:
+    def __init__(self, base: Foundation, injector: Injector) -> None:
         loop, settings = asyncio.get_running_loop(), base.settings.http
         domains = base.settings.server.domains
         self.directory = Residents(base.locations, base.accounts)
@@ -95,7 +94,7 @@ class Api:
         )
         self.outbox = Outbox(
             OutboxRows(base.engine, base.writer, record_s=settings.record_s),
-            base.injector,
+            injector,
             ids=base.mailroom.ids,
             secret=base.secret,
             domain=domains[0],

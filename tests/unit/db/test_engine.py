@@ -102,7 +102,9 @@ async def test_migrations_make_what_the_tables_say(database_address: str) -> Non
     await upgrade(engine)
 
     def differences(connection: Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection), http_tables.metadata))
+        return list(
+            compare_metadata(MigrationContext.configure(connection), http_tables.api_keys.metadata)
+        )
 
     async with engine.connect() as connection:
         found = await connection.run_sync(differences)

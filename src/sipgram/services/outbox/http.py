@@ -42,12 +42,13 @@ class Records(Protocol):
 def routes(desk: Desk, records: Records) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["messages"])
-    _add_sending(router, desk)
+    _add_get(router, desk)
+    _add_posts(router, desk)
     _add_reading(router, desk, records)
     return router
 
 
-def _add_sending(router: APIRouter, desk: Desk) -> None:
+def _add_get(router: APIRouter, desk: Desk) -> None:
     @router.get(
         "/send", status_code=202, response_model=Answer, summary="Send a text by a plain GET"
     )
@@ -75,6 +76,8 @@ def _add_sending(router: APIRouter, desk: Desk) -> None:
             raise _of_query(problem) from problem
         return await _answered(desk, reply, wait)
 
+
+def _add_posts(router: APIRouter, desk: Desk) -> None:
     @router.post(
         "/v1/messages",
         status_code=202,

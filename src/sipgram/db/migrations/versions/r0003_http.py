@@ -110,8 +110,8 @@ def _webhooks() -> None:
         sa.Column("account_id", sa.Integer, _account()),
         sa.Column("url", sa.Text, nullable=False),
         sa.Column("kinds", sa.Text, nullable=False),
-        sa.Column("secret", sa.Text, nullable=False),
-        sa.Column("old_secret", sa.Text, nullable=False),
+        sa.Column("hmac_key", sa.Text, nullable=False),
+        sa.Column("old_hmac_key", sa.Text, nullable=False),
         sa.Column("old_until_utc", sa.Float, nullable=False),
         sa.Column("created_utc", sa.Float, nullable=False),
     )
