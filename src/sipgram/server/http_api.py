@@ -19,14 +19,17 @@ from sipgram.services.directory import Resident
 from sipgram.services.keys.service import KeyRing
 from sipgram.services.keys.sql import KeyRows
 from sipgram.services.messaging.injection import Injector
+from sipgram.services.messaging.ledger import MessageNews
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.records import MessageRecords
+from sipgram.services.messaging.service import Messaging
 from sipgram.services.outbox import http as outbox_http
 from sipgram.services.outbox.desk import Desk
 from sipgram.services.outbox.service import Outbox
 from sipgram.services.outbox.sql import OutboxRows
 from sipgram.services.registrar.location import Locations
 from sipgram.settings import Settings
+from sipgram.sip.proxy import Proxy
 
 log = structlog.get_logger("sipgram.http")
 
@@ -136,6 +139,27 @@ class Api:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def build_api(
+    base: Foundation,
+    messaging: Messaging,
+    proxy: Proxy,
+    rearm: Callable[[], None],
+    is_closed: Callable[[], bool],
+) -> Api | None:
+    """Return the API, whose messages take the way of all others; None when HTTP is not served."""
+    if base.settings.server.http == "none":
+        return None
+    clock = asyncio.get_running_loop().time
+    injector = Injector(messaging.handle, ids=base.mailroom.ids, clock=clock)
+    injector.attach(proxy, rearm=rearm, is_closed=is_closed)
+    return Api(base, injector)
+
+
+def news_of(api: Api | None) -> tuple[MessageNews, ...]:
+    """Return who hears what becomes of messages that wait."""
+    return () if api is None else (api.outbox.on_news,)
 
 
 async def _every(period_s: float, work: Callable[[], Coroutine[Any, Any, object]]) -> None:

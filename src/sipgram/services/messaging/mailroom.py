@@ -21,7 +21,7 @@ from sipgram.settings import MessagingSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
-from sipgram.sip.proxy import OutcomeUser
+from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.messaging")
@@ -93,6 +93,7 @@ class Mailroom:
         find: Callable[[bytes], Entry],
         user: OutcomeUser,
         *,
+        carrier: Carrier = AS_IT_IS,
         rearm: Callable[[], None] = lambda: None,
         news: Sequence[MessageNews] = (),
     ) -> None:
@@ -101,6 +102,7 @@ class Mailroom:
         ``news`` hear what becomes of messages that wait.
         """
         self.ledger.news = tuple(news)
+        self.drainer.carrier = carrier
         self._find = find
         self.drainer.table = table
         self.drainer.user = user
@@ -108,9 +110,9 @@ class Mailroom:
 
     # ---- news of the location table --------------------------------------------------------
 
-    def has_inbox(self, aor: Aor) -> bool:
+    def has_inbox(self, aor: str) -> bool:
         """Say whether something waits for an AoR, or a device of it is away."""
-        return self.ledger.find(str(aor)) is not None
+        return self.ledger.find(aor) is not None
 
     def on_gone(self, entry: Entry, binding: BoundDevice) -> None:
         """A device is away: what comes from now on waits for it."""
