@@ -152,7 +152,7 @@ async def build(
     proxy = Proxy(endpoint.table, brancher, times=times, user=locations, keeper=mailroom.deposits)
     mailroom.attach(endpoint.table, locations.find, locations, rearm=endpoint.after_batch)
     calls = _calls(kept, settings, endpoint, locations, entropy)
-    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.after_batch)
+    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
     server = Server(
         settings,
         endpoint,
