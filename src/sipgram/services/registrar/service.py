@@ -11,6 +11,7 @@ from sipgram.services.registrar import outbound, rules
 from sipgram.services.registrar.location import AorEntry, Binding, Locations
 from sipgram.services.registrar.rules import Wish
 from sipgram.services.registrar.store import BindingStore, KeptBinding
+from sipgram.services.registrar.streams import Connections, Streams
 from sipgram.settings import RegistrarSettings
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import SipUri
@@ -46,14 +47,11 @@ class Changes(Commitment):
         return self._registrar.written(self, error)
 
 
-class Routes(Protocol):
+class Routes(Connections, Protocol):
     """Who knows the flow that reaches a contact."""
 
     def flow_to(self, contact: SipUri, source: Flow) -> Flow:
         """Return the contact's own address when that is where the REGISTER came from (D27)."""
-
-    def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
-        """Call ``closed`` once when a connection has closed; a datagram's flow never does."""
 
 
 class Registrar:
@@ -68,18 +66,23 @@ class Registrar:
         entropy: Entropy,
         store: BindingStore,
         on_bound: tuple[Callable[[AorEntry, Binding], None], ...] = (),
+        on_moved: tuple[Callable[[Binding, Binding], None], ...] = (),
         keep_alive: Callable[[Binding], None] = lambda binding: None,
     ) -> None:
-        """``keep_alive`` gets each UDP binding behind NAT, once (D27)."""
+        """``keep_alive`` gets each UDP binding behind NAT, once (D27).
+
+        ``on_moved`` hears of a device that has registered by another flow: the binding that has
+        ended, and the one in its place (D28).
+        """
         self._locations = locations
         self._routes = routes
         self._settings = settings
         self._entropy = entropy
         self._store = store
         self._on_bound = on_bound
+        self._on_moved = on_moved
         self._keep_alive = keep_alive
-        # Connections with Outbound flows, and whose; no more than there are connections.
-        self._watched: dict[Flow, dict[AorEntry, None]] = {}
+        self._streams = Streams(locations, routes)
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float
@@ -124,6 +127,8 @@ class Registrar:
         if error is not None:
             self._undo(changes)
             raise error
+        if changes.ended:
+            self._tell_moved(changes)
         for binding in changes.put:
             binding.kept_until = binding.expires
             if binding.entry is not entry or not entry.has_inbox:
@@ -131,6 +136,13 @@ class Registrar:
             for told in self._on_bound:
                 told(entry, binding)
         return Reply(200, "", self._answer(entry, changes.contacts, changes.request, changes.now))
+
+    def _tell_moved(self, changes: "Changes") -> None:
+        for old in changes.ended:
+            for new in changes.put:
+                if new.key == old.key and new.flow is not old.flow and new.is_bound:
+                    for told in self._on_moved:
+                        told(old, new)
 
     def _unchanged(
         self, entry: AorEntry, contacts: Sequence[bytes], request: Message, source: Flow
@@ -220,22 +232,8 @@ class Registrar:
         changes.put.append(binding)
         if _is_behind_nat(wish, flow):
             self._keep_alive(binding)
-        if wish.reg_id and flow.is_reliable:
-            self._watch(entry, flow)
-
-    def _watch(self, entry: AorEntry, flow: Flow) -> None:
-        known = self._watched.get(flow)
-        if known is not None:
-            known[entry] = None
-            return
-        entries = self._watched[flow] = {entry: None}
-
-        def closed() -> None:
-            del self._watched[flow]
-            for each in entries:
-                self._locations.end_flow(each, flow)
-
-        self._routes.watch(flow, closed)
+        if flow.is_reliable:
+            self._streams.watch(entry, flow)
 
     def _end(self, old: Binding, changes: Changes) -> None:
         self._locations.detach(changes.entry, old)
