@@ -33,7 +33,7 @@ class Letter(NamedTuple):
     headers: Sequence[bytes] = ()
 
 
-class Outbox:
+class LetterBox:
     """Puts letters into the inboxes of those who live here."""
 
     def __init__(
