@@ -25,6 +25,7 @@ from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
@@ -35,6 +36,7 @@ from sipgram.services.messaging.sql import MessageRows
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
+from sipgram.services.wall_clock import WallClock
 from sipgram.settings import Settings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.keep_alive import KeepAlives
@@ -94,6 +96,7 @@ class Server:
     gate: Gate | None
     engine: AsyncEngine
     writer: Writer
+    wall: WallClock
     mailroom: Mailroom
     calls: Calls
     keep_alives: KeepAlives
@@ -144,7 +147,7 @@ async def build(
     )
     certificates = _certificates(settings)
     endpoint = _endpoint(settings, dispatcher, certificates, timers)
-    rows = BindingRows(kept.engine, kept.writer, wall=time.time)
+    rows = BindingRows(kept.engine, kept.writer, wall=kept.wall, certain=kept.wall.certain)
     keep_alives = _keep_alives(settings, endpoint)
     registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives)
     routes[b"REGISTER"] = registrar
@@ -162,6 +165,7 @@ async def build(
         gate,
         kept.engine,
         kept.writer,
+        kept.wall,
         mailroom,
         calls,
         keep_alives,
@@ -225,11 +229,12 @@ async def _load_messages(mailroom: Mailroom) -> None:
 def _mailroom(kept: "_Kept", settings: Settings, brancher: Brancher) -> Mailroom:
     record_s = settings.messaging.record_s
     return Mailroom(
-        MessageRows(kept.engine, kept.writer, wall=time.time, record_s=record_s),
+        MessageRows(kept.engine, kept.writer, wall=kept.wall, record_s=record_s),
         settings=settings.messaging,
         brancher=brancher,
         clock=asyncio.get_running_loop().time,
-        wall=time.time,
+        wall=kept.wall,
+        certain=kept.wall.certain,
     )
 
 
@@ -264,6 +269,7 @@ class _Kept(NamedTuple):
     writer: Writer
     accounts: AccountTable | None
     secret: bytes
+    wall: WallClock
 
 
 async def _open_database(settings: Settings, entropy: Entropy) -> _Kept:
@@ -276,12 +282,13 @@ async def _open_database(settings: Settings, entropy: Entropy) -> _Kept:
         if settings.auth.mode == "digest":
             accounts = AccountTable(AccountRows(engine), algorithms=settings.auth.algorithms)
             await accounts.load()
+        wall = await build_wall_clock(engine)
         writer = writer_for(url, statements=known_statements())
         await writer.__aenter__()
     except BaseException:
         await engine.dispose()
         raise
-    return _Kept(engine, writer, accounts, secret)
+    return _Kept(engine, writer, accounts, secret, wall)
 
 
 def _endpoint(
@@ -339,6 +346,7 @@ def _gate(settings: Settings, kept: _Kept, locations: Locations, entropy: Entrop
 async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> None:
     """Take back the bindings of UDP phones; connections ended with the process that had them."""
     restored = 0
+    longest_s = server.settings.registrar.expires_max_s
     endpoint, now = server.endpoint, asyncio.get_running_loop().time()
     async for kept in rows.load():
         if not kept.flow.startswith("udp:"):
@@ -350,7 +358,9 @@ async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> N
             flow = endpoint.udp_flow(address.host, address.port, local_port=local_port)
             if flow is None:
                 continue
-            registrar.restore(kept, flow, left_s=kept.expires_utc - time.time(), now=now)
+            # D35: what ended by a clock that is in doubt has not ended.
+            left_s = kept.expires_utc - server.wall.certain()
+            registrar.restore(kept, flow, left_s=min(left_s, longest_s), now=now)
         except Error as error:
             log.info("binding not restored", aor=kept.aor, reason=str(error))
         else:
