@@ -34,12 +34,12 @@ def known_statements() -> tuple[Statement, ...]:
     which = (bindings.c.aor, bindings.c.key)
     refreshed = (bindings.c.call_id, bindings.c.cseq, bindings.c.expires_utc)
     return (
-        _upsert("meta_put", tables.meta, _names(tables.meta)),
         _upsert("binding_put", bindings, everything),
         _update("binding_refresh", bindings, refreshed, which),
         _delete("binding_drop", bindings, which),
         _delete("bindings_drop", bindings, (bindings.c.aor,)),
         *_message_statements(),
+        _upsert("meta_put", tables.meta, _names(tables.meta)),
     )
 
 
