@@ -1,5 +1,6 @@
 """What the pure SIP machines ask of their driver: where bytes go, whom to tell (RFC 3261 §17)."""
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from sipgram.sip.message.message import Message
@@ -24,6 +25,10 @@ class Flow(Protocol):
 
     def reply_flow(self, request: Message) -> "Flow":
         """Return where responses to a request that came in here go (RFC 3261 §18.2.2)."""
+
+
+Mover = Callable[[bytes], tuple[Flow, bytes] | None]
+"""Takes a request that waits; returns where it goes now and as what, None when it stays."""
 
 
 class ClientUser(Protocol):

@@ -16,7 +16,7 @@ from sipgram.settings import MessagingSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
-from sipgram.sip.proxy import OutcomeUser
+from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.messaging")
@@ -91,9 +91,11 @@ class Mailroom:
         find: Callable[[bytes], Entry],
         user: OutcomeUser,
         *,
+        carrier: Carrier = AS_IT_IS,
         rearm: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the transactions to deliver by, and the location table to look in."""
+        self.drainer.carrier = carrier
         self._find = find
         self.drainer.table = table
         self.drainer.user = user
