@@ -23,6 +23,7 @@ from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
@@ -82,6 +83,7 @@ class Server:
     keep_alives: KeepAlives
     contacts: Contacts
     certificates: Certificates | None = None
+    api: Api | None = None
     listeners: tuple[Address, ...] = ()
 
     def close_idle(self, now: float) -> None:
@@ -137,24 +139,20 @@ async def build(
     carrier = contacts.dialler
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
     rearm = endpoint.after_batch
-    mailroom.attach(endpoint.table, locations.find, locations, carrier=carrier, rearm=rearm)
+    parts = Foundation(settings, *kept, entropy, locations, mailroom)
+    api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
+    mailroom.attach(
+        *(endpoint.table, locations.find, locations),
+        carrier=carrier,
+        rearm=rearm,
+        news=news_of(api),
+    )
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=rearm)
     server = Server(
-        settings,
-        endpoint,
-        dispatcher,
-        locations,
-        kept.accounts,
-        gate,
-        kept.engine,
-        kept.writer,
+        *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        mailroom,
-        calls,
-        keep_alives,
-        contacts,
-        certificates,
+        *(mailroom, calls, keep_alives, contacts, certificates, api),
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
@@ -373,6 +371,8 @@ async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> N
             log.info("binding not restored", aor=kept.aor, reason=str(error))
         else:
             restored += 1
+    if server.api is not None:
+        await server.api.load()
     endpoint.after_batch()  # Their keep-alives have begun.
     if restored:
         log.info("bindings restored", count=restored)

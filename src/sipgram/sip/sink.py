@@ -52,6 +52,23 @@ class ClientSide(Protocol):
     flow: Flow
 
 
+class ServerSide(Protocol):
+    """Who asked for what a proxy forwards: a server transaction, or the server itself."""
+
+    flow: Flow
+    "Where responses go."
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the final response is still to come."""
+
+    def expect(self, now: float) -> None:
+        """Be told that the answer takes its time."""
+
+    def respond(self, response: bytes, now: float) -> None:
+        """Take the final response; a second one is dropped."""
+
+
 class Sink(Protocol):
     """What a transaction machine asks for; the transaction table in production."""
 
