@@ -7,18 +7,18 @@ from sipgram.identity import AccountId, NodeId
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import build_calls
 from sipgram.server.dispatch import Dispatcher, Service
-from sipgram.server.receipts import build_receipts
+from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.ways import NoSockets, Sockets, Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.store import Account
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.store import MessageStore
-from sipgram.services.receipts.plain_forms import PlainForms
 from sipgram.services.registrar.location import Accounts, Binding, Locations, OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.store import NoBindingStore
 from sipgram.services.registrar.streams import Opened
+from sipgram.services.wall_clock import WallClock
 from sipgram.settings import MessagingSettings, RegistrarSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message import digest
@@ -98,6 +98,7 @@ class Node:
     ) -> None:
         """With ``store`` messages are kept for devices that are away."""
         self.clock = ManualClock(1_000.0)
+        self.wall_lead = EPOCH
         self.household = Household()
         accounts: Accounts = self.household if has_digest else OpenAccounts()
         brancher = Brancher(SECRET, node=NodeId("n1"))
@@ -128,16 +129,7 @@ class Node:
             late=self._late,
         )
         self.table = TransactionTable(self.dispatcher, timers=Timers())
-        proxy = Proxy(
-            self.table,
-            brancher,
-            times=ForkTimes(),
-            user=self.locations,
-            keeper=deposits,
-            adapter=self._adapter(),
-        )
-        if self.mailroom is not None:
-            self.mailroom.attach(self.table, self.locations.find, self.locations)
+        proxy = self._proxy(brancher)
         calls = build_calls(
             self.table.invites,
             secret=SECRET,
@@ -152,18 +144,29 @@ class Node:
     def _mailroom(
         self, store: MessageStore, settings: MessagingSettings, brancher: Brancher
     ) -> Mailroom:
+        wall = WallClock(lambda: self.clock.now + self.wall_lead, self.clock)
         return Mailroom(
             store,
             settings=settings,
             brancher=brancher,
             clock=self.clock,
-            wall=lambda: self.clock.now + EPOCH,
+            wall=wall,
+            certain=wall.certain,
         )
 
-    def _adapter(self) -> PlainForms | None:
-        if self.mailroom is None:
-            return None
-        return build_receipts(self.mailroom, clock=self.clock, wall=lambda: self.clock.now + EPOCH)
+    def _proxy(self, brancher: Brancher) -> Proxy:
+        times, mailroom = ForkTimes(), self.mailroom
+        if mailroom is None:
+            return Proxy(self.table, brancher, times=times, user=self.locations)
+        mailroom.attach(self.table, self.locations.find, self.locations)
+        return Proxy(
+            self.table,
+            brancher,
+            times=times,
+            user=self.locations,
+            keeper=mailroom.deposits,
+            adapter=build_receipts(mailroom, clock=self.clock, wall=lambda: self.clock.now + EPOCH),
+        )
 
     def _registrar(self) -> Registrar:
         return Registrar(

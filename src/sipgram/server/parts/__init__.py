@@ -1,0 +1,1 @@
+"""The wiring of features, one a file; ``app.py`` calls them."""
