@@ -44,6 +44,7 @@ def known_statements() -> tuple[Statement, ...]:
         _delete("binding_drop", bindings, which),
         _delete("bindings_drop", bindings, (bindings.c.aor,)),
         *_message_statements(),
+        _upsert("meta_put", tables.meta, _names(tables.meta)),
         *_http_statements(),
     )
 
