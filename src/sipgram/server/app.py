@@ -23,6 +23,7 @@ from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.push import build_push
 from sipgram.server.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
@@ -31,7 +32,9 @@ from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.sql import MessageRows
+from sipgram.services.push.service import Pusher
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
+from sipgram.services.registrar.push import PushTerms
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
 from sipgram.services.wall_clock import WallClock
@@ -80,6 +83,7 @@ class Server:
     mailroom: Mailroom
     calls: Calls
     keep_alives: KeepAlives
+    pusher: Pusher
     contacts: Contacts
     certificates: Certificates | None = None
     listeners: tuple[Address, ...] = ()
@@ -132,12 +136,22 @@ async def build(
     rows = BindingRows(kept.engine, kept.writer, wall=kept.wall, certain=kept.wall.certain)
     keep_alives = _keep_alives(settings, endpoint)
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
-    registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives, contacts)
+    pusher, terms = build_push(settings.push, clock=loop.time, wall=kept.wall)
+    registrar = _registrar(
+        settings, locations, rows, entropy, mailroom, keep_alives, contacts, pusher, terms
+    )
     routes[b"REGISTER"] = registrar
     carrier = contacts.dialler
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
     rearm = endpoint.after_batch
-    mailroom.attach(endpoint.table, locations.find, locations, carrier=carrier, rearm=rearm)
+    mailroom.attach(
+        endpoint.table,
+        locations.find,
+        locations,
+        carrier=carrier,
+        rearm=rearm,
+        wake=pusher.wake,
+    )
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=rearm)
     server = Server(
@@ -153,6 +167,7 @@ async def build(
         mailroom,
         calls,
         keep_alives,
+        pusher,
         contacts,
         certificates,
     )
@@ -186,6 +201,8 @@ def _registrar(
     mailroom: Mailroom,
     keep_alives: KeepAlives,
     contacts: Contacts,
+    pusher: Pusher,
+    terms: PushTerms,
 ) -> Registrar:
     return Registrar(
         locations,
@@ -196,6 +213,8 @@ def _registrar(
         on_bound=(mailroom.on_bound,),
         on_moved=(contacts.moves.add,),
         keep_alive=keep_alives.add,
+        push=terms,
+        on_push=pusher.watch,
     )
 
 

@@ -63,6 +63,7 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
         tasks = await stack.enter_async_context(_Background())
         tasks.start(_probe_lag(loop, lag))
         tasks.start(_sweep(server, loop))
+        tasks.start(server.pusher.run())
         tasks.start(keep_time(server.wall, server.writer))
         if server.accounts is not None:
             tasks.start(_follow_accounts(server))
@@ -157,6 +158,7 @@ async def _sweep(server: Server, loop: asyncio.AbstractEventLoop) -> None:
         await asyncio.sleep(SWEEP_EVERY_S)
         server.locations.sweep(loop.time(), at_most=SWEEP_AORS)
         server.mailroom.tick(loop.time())
+        server.pusher.tick(loop.time())
         server.close_idle(loop.time())
 
 

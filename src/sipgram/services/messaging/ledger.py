@@ -192,7 +192,9 @@ class Ledger:
             return
         if self.away_count < self._away_max or device.is_on_record:
             self.on_record(device)
-            row = AwayDevice(inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc)
+            row = AwayDevice(
+                inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc, device.push
+            )
             self._write(lambda done: self._store.away(row, done))
         elif not device.is_waiting:
             self.on_record(device)  # The registrar wrote it with the end of the binding.

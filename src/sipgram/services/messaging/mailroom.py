@@ -17,6 +17,8 @@ from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
+from sipgram.sip.push import Push
+from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.messaging")
@@ -82,6 +84,7 @@ class Mailroom:
             wall=wall,
             clock=clock,
             at_once=settings.drains_max,
+            quiet_s=settings.push_quiet_s,
         )
         self.deposits.drains = self.drainer
 
@@ -93,6 +96,7 @@ class Mailroom:
         *,
         carrier: Carrier = AS_IT_IS,
         rearm: Callable[[], None] = lambda: None,
+        wake: Callable[[str, Push], None] = lambda aor, push: None,
     ) -> None:
         """Take the transactions to deliver by, and the location table to look in."""
         self.drainer.carrier = carrier
@@ -100,6 +104,7 @@ class Mailroom:
         self.drainer.table = table
         self.drainer.user = user
         self.drainer.rearm = rearm
+        self.drainer.wake = wake
 
     # ---- news of the location table --------------------------------------------------------
 
@@ -115,6 +120,7 @@ class Mailroom:
         is_page = binding.flow.via_line[13:15].upper() == b"WS"  # Via: SIP/2.0/WS or WSS.
         device = inbox.device(binding.instance, now=now, is_page=is_page)
         device.seen = now
+        device.push = binding.push
         self.ledger.away(device, seen_utc=self._wall())
 
     def on_bound(self, entry: Entry, binding: BoundDevice) -> None:
@@ -132,6 +138,7 @@ class Mailroom:
         if device is not None:
             self.ledger.back(device)
             device.seen = now
+            device.pushed = NEVER
             inbox.let_go(device)
         elif inbox.untaken or inbox.committing:
             device = inbox.device(binding.instance, now=now)
@@ -196,6 +203,7 @@ class Mailroom:
             inbox = self.ledger.inbox(away.aor, away.account_id)
             seen = now - max(0.0, wall - away.seen_utc)
             device = inbox.device(away.device, now=seen, is_page=away.is_page)
+            device.push = away.push
             self.ledger.on_record(device)
         open_ids: dict[int, Inbox] = {}
         async for message in self._store.load_waiting():
@@ -213,7 +221,8 @@ class Mailroom:
             age_s = max(0.0, wall - bound.seen_utc)
             if age_s < DEVICE_S:
                 owner = self.ledger.inbox(bound.aor, bound.account_id)
-                owner.device(bound.device, now=now - age_s)
+                device = owner.device(bound.device, now=now - age_s, is_page=bound.is_page)
+                device.push = bound.push
         return len(open_ids)
 
     def revive(self) -> None:

@@ -49,7 +49,8 @@ class BindingRows:
         try:
             for binding in drop:
                 # D7: its device is waited for, even when this process ends now.
-                row = (binding.aor, binding.instance, binding.account_id, False, wall)
+                is_page = is_of_page(binding)
+                row = (binding.aor, binding.instance, binding.account_id, is_page, wall, None)
                 submit("device_put", row, last)
                 submit("binding_drop", (binding.aor, binding.key), last)
             for binding in put:
@@ -123,6 +124,11 @@ class BindingRows:
             wall,
             wall + binding.expires - now,
         )
+
+
+def is_of_page(binding: Binding) -> bool:
+    """Say whether its device is a browser page, which makes a new instance at each load (D7)."""
+    return binding.flow.via_line[13:15].upper() == b"WS"  # Via: SIP/2.0/WS or WSS.
 
 
 def _written(flow: Flow) -> str:
