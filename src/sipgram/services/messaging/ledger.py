@@ -1,6 +1,6 @@
 """The book of what waits for whom: memory and disk changed together (DELIVERY.md D7, D15, D16)."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final, Protocol
@@ -62,6 +62,7 @@ class Ledger:
         self._away_max = away_max
         self._inboxes: dict[str, Inbox] = {}
         self._unwritten: deque[Write] = deque()
+        self._pages: OrderedDict[Device, None] = OrderedDict()  # Those on record, oldest first.
         self.away_count = 0
         self.waiting_count = 0
         self.taken = 0
@@ -190,6 +191,8 @@ class Ledger:
             self.forget(oldest)
         if device.instance not in inbox.devices:
             return
+        if self.away_count >= self._away_max and not device.is_on_record and not device.is_page:
+            self._evict_page()
         if self.away_count < self._away_max or device.is_on_record:
             self.on_record(device)
             row = AwayDevice(
@@ -201,10 +204,19 @@ class Ledger:
             self.forget(device)
             self.drop_idle(inbox)
 
+    def _evict_page(self) -> None:
+        """D7: there are too many, and pages go first."""
+        page = next(iter(self._pages), None)
+        if page is not None:
+            self.forget(page)
+            self.drop_idle(page.inbox)
+
     def on_record(self, device: Device) -> None:
         """The table of devices has it."""
         self.away_count += not device.is_on_record
         device.is_on_record = True
+        if device.is_page:
+            self._pages[device] = None
 
     def back(self, device: Device) -> None:
         """A device is there; its binding says so from now on."""
@@ -214,6 +226,7 @@ class Ledger:
         if not device.is_on_record:
             return
         device.is_on_record = False
+        self._pages.pop(device, None)
         self.away_count -= 1
         self._write(lambda done: self._store.back(device.inbox.aor, device.instance, done))
 

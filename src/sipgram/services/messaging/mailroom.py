@@ -118,7 +118,8 @@ class Mailroom:
         inbox = self.ledger.inbox(str(entry.aor), entry.account_id)
         entry.has_inbox = True
         is_page = binding.flow.via_line[13:15].upper() == b"WS"  # Via: SIP/2.0/WS or WSS.
-        device = inbox.device(binding.instance, now=now, is_page=is_page)
+        device = inbox.device(binding.instance, now=now)
+        device.is_page = is_page  # It may be known already, of mail that it missed while there.
         device.seen = now
         device.push = binding.push
         self.ledger.away(device, seen_utc=self._wall())
