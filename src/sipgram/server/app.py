@@ -19,13 +19,16 @@ from sipgram.errors import Error, SettingsError
 from sipgram.identity import Entropy, NodeId, SystemEntropy
 from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
+from sipgram.net.ws.server import WebSockets
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
-from sipgram.server.push import build_push
+from sipgram.server.http_api import Api, Foundation, build_api, news_of
+from sipgram.server.push import PushParts, build_push
 from sipgram.server.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
+from sipgram.server.web import build_web
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
@@ -34,7 +37,6 @@ from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.sql import MessageRows
 from sipgram.services.push.service import Pusher
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
-from sipgram.services.registrar.push import PushTerms
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
 from sipgram.services.wall_clock import WallClock
@@ -85,7 +87,9 @@ class Server:
     keep_alives: KeepAlives
     pusher: Pusher
     contacts: Contacts
-    certificates: Certificates | None = None
+    certificates: Certificates | None
+    api: Api | None
+    web: WebSockets
     listeners: tuple[Address, ...] = ()
 
     def close_idle(self, now: float) -> None:
@@ -123,59 +127,59 @@ async def build(
     gate = _gate(settings, kept, locations, entropy)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
     routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
-    dispatcher = Dispatcher(
-        locations=locations,
-        gate=gate,
-        brancher=brancher,
-        routes=routes,
-        clock=loop.time,
-        late=mailroom.on_stray,
-    )
+    dispatcher = _dispatcher(locations, gate, brancher, routes, mailroom)
     certificates = _certificates(settings)
-    endpoint = _endpoint(settings, dispatcher, certificates, timers)
+    web = build_web(settings, locations)
+    endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
     rows = BindingRows(kept.engine, kept.writer, wall=kept.wall, certain=kept.wall.certain)
     keep_alives = _keep_alives(settings, endpoint)
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
-    pusher, terms = build_push(settings.push, clock=loop.time, wall=kept.wall)
+    push = build_push(settings.push, clock=loop.time, wall=kept.wall)
     registrar = _registrar(
-        settings, locations, rows, entropy, mailroom, keep_alives, contacts, pusher, terms
+        settings, locations, rows, entropy, mailroom, keep_alives, contacts, push
     )
     routes[b"REGISTER"] = registrar
     carrier = contacts.dialler
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
     rearm = endpoint.after_batch
+    parts = Foundation(settings, *kept[:4], entropy, locations, mailroom)
+    api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
     mailroom.attach(
-        endpoint.table,
-        locations.find,
-        locations,
+        *(endpoint.table, locations.find, locations),
         carrier=carrier,
         rearm=rearm,
-        wake=pusher.wake,
+        wake=push.pusher.wake,
+        news=news_of(api),
     )
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
-    dispatcher.attach(endpoint.table, proxy, calls, rearm=rearm)
+    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
     server = Server(
-        settings,
-        endpoint,
-        dispatcher,
-        locations,
-        kept.accounts,
-        gate,
-        kept.engine,
-        kept.writer,
+        *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        mailroom,
-        calls,
-        keep_alives,
-        pusher,
-        contacts,
-        certificates,
+        *(mailroom, calls, keep_alives, push.pusher, contacts, certificates, api, web),
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
     return server
+
+
+def _dispatcher(
+    locations: Locations,
+    gate: Gate | None,
+    brancher: Brancher,
+    routes: dict[bytes, Registrar | Messaging],
+    mailroom: Mailroom,
+) -> Dispatcher:
+    return Dispatcher(
+        locations=locations,
+        gate=gate,
+        brancher=brancher,
+        routes=routes,
+        clock=asyncio.get_running_loop().time,
+        late=mailroom.on_stray,
+    )
 
 
 def _proxy(
@@ -201,8 +205,7 @@ def _registrar(
     mailroom: Mailroom,
     keep_alives: KeepAlives,
     contacts: Contacts,
-    pusher: Pusher,
-    terms: PushTerms,
+    push: PushParts,
 ) -> Registrar:
     return Registrar(
         locations,
@@ -213,8 +216,8 @@ def _registrar(
         on_bound=(mailroom.on_bound,),
         on_moved=(contacts.moves.add,),
         keep_alive=keep_alives.add,
-        push=terms,
-        on_push=pusher.watch,
+        push=push.terms,
+        on_push=push.pusher.watch,
     )
 
 
@@ -323,6 +326,7 @@ def _endpoint(
     dispatcher: Dispatcher,
     certificates: Certificates | None,
     timers: Timers | None,
+    web: WebSockets,
 ) -> Endpoint:
     return Endpoint(
         dispatcher,
@@ -331,13 +335,14 @@ def _endpoint(
         tls=certificates,
         handshake_s=settings.tls.handshake_s,
         handshakes_max=settings.tls.handshakes_max,
+        web=web,
     )
 
 
 def _certificates(settings: Settings) -> Certificates | None:
     """Load what TLS listeners show; none is made when there is no such listener."""
     addresses = [Address.parse(text) for text in settings.server.listen]
-    hosts = [address.host for address in addresses if address.transport == "tls"]
+    hosts = [address.host for address in addresses if address.transport in ("tls", "wss")]
     if not hosts:
         return None
     return Certificates(
@@ -392,6 +397,8 @@ async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> N
             log.info("binding not restored", aor=kept.aor, reason=str(error))
         else:
             restored += 1
+    if server.api is not None:
+        await server.api.load()
     endpoint.after_batch()  # Their keep-alives have begun.
     if restored:
         log.info("bindings restored", count=restored)

@@ -132,12 +132,8 @@ class Node:
         self.table = TransactionTable(self.dispatcher, timers=Timers())
         proxy = Proxy(self.table, brancher, times=ForkTimes(), user=self.locations, keeper=deposits)
         if self.mailroom is not None:
-            self.mailroom.attach(
-                self.table,
-                self.locations.find,
-                self.locations,
-                wake=lambda aor, push: self.woken.append((aor, push)),
-            )
+            parts = (self.table, self.locations.find, self.locations)
+            self.mailroom.attach(*parts, wake=lambda *woken: self.woken.append(woken))
         calls = build_calls(
             self.table.invites,
             secret=SECRET,

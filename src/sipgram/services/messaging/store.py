@@ -8,7 +8,7 @@ from sipgram.services.answers import Done
 from sipgram.sip.push import Push
 
 CopyState = Literal["waiting", "taken", "refused"]
-MessageState = Literal["waiting", "delivered", "refused", "expired"]
+MessageState = Literal["waiting", "delivered", "refused", "expired", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class BindingRows:
         self._writer = writer
         self._wall = wall
         self.failed = 0
-        "Refreshes that could not be written behind; the next refresh tries again."
+        "Refreshes and ends that could not be written behind; the next refresh tries again."
 
     def commit(
         self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float, done: Done
@@ -49,8 +49,14 @@ class BindingRows:
         try:
             for binding in drop:
                 # D7: its device is waited for, even when this process ends now.
-                is_page = is_of_page(binding)
-                row = (binding.aor, binding.instance, binding.account_id, is_page, wall, None)
+                row = (
+                    binding.aor,
+                    binding.instance,
+                    binding.account_id,
+                    binding.is_page,
+                    wall,
+                    None,
+                )
                 submit("device_put", row, last)
                 submit("binding_drop", (binding.aor, binding.key), last)
             for binding in put:
@@ -74,6 +80,16 @@ class BindingRows:
 
         try:
             self._writer.submit("binding_refresh", row, note)
+        except Unavailable as error:
+            note(error)
+
+    def forget(self, binding: Binding) -> None:
+        def note(error: Exception | None) -> None:
+            if error is not None:
+                self.failed += 1
+
+        try:
+            self._writer.submit("binding_drop", (binding.aor, binding.key), note)
         except Unavailable as error:
             note(error)
 
@@ -124,11 +140,6 @@ class BindingRows:
             wall,
             wall + binding.expires - now,
         )
-
-
-def is_of_page(binding: Binding) -> bool:
-    """Say whether its device is a browser page, which makes a new instance at each load (D7)."""
-    return binding.flow.via_line[13:15].upper() == b"WS"  # Via: SIP/2.0/WS or WSS.
 
 
 def _written(flow: Flow) -> str:
