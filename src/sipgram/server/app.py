@@ -25,8 +25,8 @@ from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
-from sipgram.server.push import PushParts, build_push
-from sipgram.server.time_keeping import build_wall_clock
+from sipgram.server.parts.push import PushParts, build_push
+from sipgram.server.parts.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
 from sipgram.server.web import build_web
 from sipgram.services.auth.service import Authenticator

@@ -22,7 +22,7 @@ from sipgram.server import demo
 from sipgram.server.app import Server, build
 from sipgram.server.configuration import http_address
 from sipgram.server.metrics import registry_of
-from sipgram.server.time_keeping import keep_time
+from sipgram.server.parts.time_keeping import keep_time
 from sipgram.settings import Settings
 
 log = structlog.get_logger("sipgram.server")

@@ -34,6 +34,7 @@ class BoundDevice(Target, Protocol):
 
     instance: bytes
     expires: float
+    updated: float
     push: Push | None
     "How it is woken (RFC 8599)."
 

@@ -172,6 +172,12 @@ class Inbox:
             return not devices or any(id not in device.refused for device in devices)
         return any(_has(device.own, id) for device in self.devices.values())
 
+    def forget_senders(self) -> None:
+        """Nothing waits: whoever was counted had mail for a device that is forgotten."""
+        waits = self.untaken or any(device.own for device in self.devices.values())
+        if not (waits or self.committing or self.forking):
+            self.senders.clear()
+
     def restore(self, message: WaitingMessage) -> None:
         """Take back a message that was kept over a restart."""
         self.expect(message.sender)

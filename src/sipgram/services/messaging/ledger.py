@@ -259,6 +259,8 @@ class Ledger:
             if not inbox.waits_somewhere(id):
                 self.waiting_count -= 1
                 self.finish(id, "delivered")
+        if own:
+            inbox.forget_senders()
 
     def forget_unseen(self, inbox: Inbox, now: float) -> None:
         """Forget devices that were not seen for long (D7)."""

@@ -75,6 +75,7 @@ class Mailroom:
             self.ledger,
             store,
             inbox_of=self._inbox_of,
+            bindings_of=self._bindings_of,
             settings=settings,
             live=self.live,
             clock=clock,

@@ -261,3 +261,35 @@ async def test_d7_a_page_is_one_after_a_restart_too() -> None:
     inbox = again.mailroom.ledger.find("sip:bob@example.com")
     assert inbox is not None
     assert inbox.devices[A].is_page
+
+
+def test_d7_a_device_that_comes_while_nobody_answers_gets_what_was_stored_then() -> None:
+    """At once and in order: it was not in the fork, and no REGISTER of it follows (D16)."""
+    house = House()
+    house.bind("bob", port=1, instance=A)
+    house.send(body=b"0")
+    house.advance(2)
+    newcomer = house.bind("bob", port=2, instance=B)
+
+    house.advance(3)
+    assert house.statuses()[-1] == 202
+    assert house.send(body=b"1") == [202]
+
+    assert house.drained(newcomer) == [b"0", b"1"]
+
+
+def test_d7_devices_that_were_forgotten_leave_nothing_to_keep_in_order() -> None:
+    """An inbox whose last waiting device is forgotten goes back to the synchronous path."""
+    house = House()
+    laptop = house.bind("bob", port=1, instance=A, for_s=1e6)
+    house.bind("bob", port=2, instance=B, is_page=True)
+    house.unbind("bob", port=2)
+    house.send()
+    house.answer_as(laptop)
+    assert house.mailroom is not None
+
+    house.advance(86_401)
+    house.mailroom.tick(house.clock.now)
+    house.mailroom.tick(house.clock.now)
+
+    assert len(house.mailroom.ledger) == 0
