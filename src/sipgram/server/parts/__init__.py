@@ -1,1 +1,1 @@
-"""The wiring of features, one a file; ``app.py`` calls them."""
+"""Parts of the server that are wired in a module of their own; ``app.py`` calls them."""
