@@ -37,6 +37,8 @@ accounts = Table(
     Column("domain", Text, nullable=False),
     Column("created_utc", Float, nullable=False),
     Column("disabled", Boolean, nullable=False),
+    # Whether it takes messages that were sent to lists (RFC 5365); null for what the setting says.
+    Column("takes_lists", Boolean),
     sqlite_autoincrement=True,
 )
 

@@ -61,6 +61,16 @@ class Recipient(Protocol):
         """Whose it is, 0 under ``--auth none``."""
 
 
+class ListService(Protocol):
+    """Who serves messages to many (RFC 5365)."""
+
+    def is_service(self, uri: bytes) -> bool:
+        """Say whether a Request-URI of ours is its."""
+
+    def handle(self, request: Message, source: Flow, account_id: int | None, now: float) -> Answer:
+        """Take a request to it."""
+
+
 class Messaging:
     """Relays what can be relayed and keeps the rest; ``find`` raises Refusal for whom we do not have.
 
@@ -77,6 +87,7 @@ class Messaging:
         self._find = find
         self._settings = settings
         self._deposits = deposits
+        self.lists: ListService | None = None
 
     def handle(self, request: Message, source: Flow, account_id: int | None, now: float) -> Answer:
         """Choose the devices for a request to an AoR.
@@ -91,13 +102,20 @@ class Messaging:
         if size > self._settings.body_bytes_max:
             limit = self._settings.body_bytes_max
             raise Refusal(513, f"Body Is Over {limit} Bytes: {size}")
-        recipient = self._find(request.uri)
+        try:
+            recipient = self._find(request.uri)
+        except Refusal:
+            if self.lists is not None and self.lists.is_service(request.uri):
+                return self.lists.handle(request, source, account_id, now)
+            raise
         bindings = recipient.bindings
         if not recipient.has_inbox and len(bindings) == 1:
             device = bindings[0]
             if device.expires > now and not device.refuses and device.takes(request.method):
                 return Forward(bindings)
         targets = [b for b in bindings if b.expires > now and b.takes(request.method)]
+        if not targets and self.lists is not None and self.lists.is_service(request.uri):
+            return self.lists.handle(request, source, account_id, now)
         if any(b.refuses for b in targets) and rules.is_typing(request):
             targets = [b for b in targets if rules.TYPING not in b.refuses]
             if not targets:
