@@ -64,9 +64,9 @@ class AccountsByAor:
         account = self._table.account_of(aor.user, aor.domain)
         return None if account is None else account.id
 
-    def leading(self, aor: Aor) -> Aor:
+    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
         account = self._table.account_of(aor.user, aor.domain)
-        return aor if account is None else Aor(account.user, account.domain)
+        return None if account is None else (account.id, Aor(account.user, account.domain))
 
 
 @dataclass(slots=True)

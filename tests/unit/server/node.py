@@ -60,9 +60,9 @@ class Household:
         account = self.account_of(aor.user, aor.domain)
         return None if account is None else account.id
 
-    def leading(self, aor: Aor) -> Aor:
+    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
         account = self.account_of(aor.user, aor.domain)
-        return aor if account is None else Aor(account.user, account.domain)
+        return None if account is None else (account.id, Aor(account.user, account.domain))
 
     def ha1_of(self, username: str, realm: str, algorithm: str) -> tuple[Account, str] | None:
         account = self.by_name.get((username.partition("@")[0], realm))
