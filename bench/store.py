@@ -3,6 +3,7 @@
     python bench/store.py busy        # storing at window 256 while the loop relays a steady load
     python bench/store.py drain       # 10,000 waiting messages taken while others are relayed to
     python bench/store.py register    # REGISTERs with nothing waiting, with and without 1,000,000 stored messages
+    python bench/store.py purge       # how late timers fire while a million old records are removed
     python bench/store.py present     # relaying to accounts whose every device is there, with and without stored mail
 
 Prints one JSON object a line. The load generator is that of `sipgram bench`.
@@ -26,6 +27,7 @@ from drain import run as drained
 
 from sipgram.cli.load import generator, servers
 from sipgram.cli.load.generator import Figures, Load
+from sipgram.cli.load.metrics import loop_lag
 from sipgram.cli.load.servers import Running
 
 ROUNDS = 3
@@ -100,9 +102,9 @@ def drain(rate: int) -> None:
 
 
 @contextmanager
-def serving(data: Path) -> Iterator[Running]:
+def serving(data: Path, *, http: str = "none") -> Iterator[Running]:
     """A server of a data folder that is there."""
-    command = servers.sipgram_command(Load("store"), data=data, http="none")
+    command = servers.sipgram_command(Load("store"), data=data, http=http)
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         port = 0
@@ -118,8 +120,8 @@ def serving(data: Path) -> Iterator[Running]:
         child.wait(30)
 
 
-def fill(data: Path, count: int) -> None:
-    """Write waiting messages for 10,000 accounts into the database."""
+def fill(data: Path, count: int, *, is_old: bool = False) -> None:
+    """Write waiting messages for 10,000 accounts into the database, or records that may go."""
     head = b"From: <sip:s@example.com>;tag=1\r\nTo: <sip:x@example.com>\r\nCall-ID: c\r\nCSeq: 1 MESSAGE\r\n"
     now = time.time()
     with sqlite3.connect(data / "sipgram.db") as database:
@@ -134,10 +136,10 @@ def fill(data: Path, count: int) -> None:
             "size": len(head) + 12,
             "received_utc": now,
             "expires_utc": now + 600_000,
-            "state": "waiting",
+            "state": "delivered" if is_old else "waiting",
             "is_for_all": True,
             "finished_utc": None,
-            "due_utc": now + 600_000,
+            "due_utc": now - 1 if is_old else now + 600_000,
         }
         marks = ", ".join("?" * len(columns))
         database.executemany(
@@ -167,6 +169,34 @@ def stores(folder: Path, count: int) -> tuple[Path, Path]:
             pass
     fill(both[1], count)
     return both
+
+
+def purge(count: int) -> None:
+    """How late a timer fires while old records go, and how long a MESSAGE takes beside that."""
+    with tempfile.TemporaryDirectory(prefix="sipgram-bench-") as folder:
+        data = Path(folder) / "data"
+        with serving(data):
+            pass
+        fill(data, count, is_old=True)
+        http = f"{servers.HOST}:{servers._free_port()}"
+        with serving(data, http=http) as server:
+            before, began = loop_lag(http), time.monotonic()
+            relaying = Load("rate", users=500, rate=1_000, seconds=20, leave=True)
+            relayed = measured(relaying, server)
+            lag = loop_lag(http).since(before)
+            with sqlite3.connect(data / "sipgram.db") as database:
+                (left,) = database.execute("SELECT count(*) FROM messages").fetchone()
+            database.close()
+            took_s = time.monotonic() - began
+        say(
+            what="purge",
+            records=count,
+            removed_a_second=round((count - left) / took_s),
+            lag_p99_ms=(lag.quantile(0.99) or 0) * 1e3,
+            lag_p999_ms=(lag.quantile(0.999) or 0) * 1e3,
+            relay_p99_ms=relayed.p99_ms,
+            relay_failed=relayed.fail,
+        )
 
 
 def register(count: int) -> None:
@@ -205,7 +235,7 @@ def compared(what: str, load: Load, phase: str, count: int) -> None:
 def main() -> None:
     """Run one of them."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    arguments.add_argument("what", choices=("busy", "drain", "register", "present"))
+    arguments.add_argument("what", choices=("busy", "drain", "purge", "register", "present"))
     arguments.add_argument("--rate", type=int, default=3_000)
     arguments.add_argument("--count", type=int, default=1_000_000)
     asked = arguments.parse_args()
@@ -213,7 +243,7 @@ def main() -> None:
     if asked.what in ("busy", "drain"):
         {"busy": busy, "drain": drain}[asked.what](asked.rate)
     else:
-        {"register": register, "present": present}[asked.what](asked.count)
+        {"register": register, "present": present, "purge": purge}[asked.what](asked.count)
 
 
 if __name__ == "__main__":
