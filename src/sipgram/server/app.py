@@ -203,6 +203,7 @@ def _proxy(
         keeper=keeper,
         carrier=carrier,
         adapter=build_receipts(mailroom, clock=asyncio.get_running_loop().time, wall=time.time),
+        follow=locations.follow,
     )
 
 

@@ -171,7 +171,8 @@ class Node:
     def _proxy(self, brancher: Brancher) -> Proxy:
         times, mailroom = ForkTimes(), self.mailroom
         if mailroom is None:
-            return Proxy(self.table, brancher, times=times, user=self.locations)
+            follow = self.locations.follow
+            return Proxy(self.table, brancher, times=times, user=self.locations, follow=follow)
         parts = (self.table, self.locations.find, self.locations)
         mailroom.attach(*parts, wake=lambda *woken: self.woken.append(woken))
         return Proxy(
@@ -180,6 +181,7 @@ class Node:
             times=times,
             user=self.locations,
             keeper=mailroom.deposits,
+            follow=self.locations.follow,
             adapter=build_receipts(mailroom, clock=self.clock, wall=lambda: self.clock.now + EPOCH),
         )
 

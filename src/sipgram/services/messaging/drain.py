@@ -12,8 +12,8 @@ from sipgram.services.messaging.live import SAME_BRANCH_S, LiveBranch, LiveBranc
 from sipgram.services.messaging.rules import Meaning, meaning
 from sipgram.services.messaging.store import FailedAttempt, MessageStore, StoredMessage
 from sipgram.services.messaging.stored_form import rebuilt
-from sipgram.sip.adapting import PLAIN, REFUSES_BODY, Adapter, NoAdapter, spliced
 from sipgram.sip.branch import Brancher
+from sipgram.sip.message.adapting import PLAIN, REFUSES_BODY, Adapter, NoAdapter, spliced
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.sip.proxy import AS_IT_IS, SMALL_BYTES, Carrier, OutcomeUser, Target

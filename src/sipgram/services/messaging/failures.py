@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final
 
-from sipgram.services.messaging.ledger import Ledger
+from sipgram.services.messaging.ledger import After, Ledger
 from sipgram.services.messaging.store import MessageState, MessageStore, StoredMessage
 
 AT_ONCE: Final = 25
@@ -25,15 +25,15 @@ class Failures:
         self._ledger = ledger
         self._store = store
         self._report = report
-        self._owed: dict[int, MessageState] = {}
+        self._owed: dict[int, tuple[MessageState, After | None]] = {}
         self._is_reading = False
 
     def __contains__(self, id: int) -> bool:
         return id in self._owed
 
-    def begin(self, id: int, state: MessageState) -> None:
-        """The last copy of a message has ended."""
-        self._owed[id] = state
+    def begin(self, id: int, state: MessageState, after: After | None = None) -> None:
+        """The last copy of a message has ended; ``after`` is called once its row is closed."""
+        self._owed[id] = state, after
         self.go_on()
 
     def go_on(self) -> None:
@@ -50,5 +50,5 @@ class Failures:
         for message in messages:
             self._report(message)
         for id in ids:
-            self._ledger.finish(id, self._owed.pop(id))
+            self._ledger.finish(id, *self._owed.pop(id))
         self.go_on()

@@ -6,7 +6,7 @@ from typing import Final
 from sipgram.errors import PeerError
 from sipgram.payload import media_type
 from sipgram.payload.body import Body
-from sipgram.sip.adapting import ReadingTarget
+from sipgram.sip.message.adapting import ReadingTarget
 from sipgram.sip.message.message import Cut, Message
 
 CPIM: Final = media_type.CPIM.encode()
@@ -14,7 +14,7 @@ TYPING: Final = media_type.TYPING.encode()
 
 
 class PlainForms:
-    """Knows what a device can read by what it refused (``sip.adapting.Adapter``).
+    """Knows what a device can read by what it refused (``sip.message.adapting.Adapter``).
 
     That is remembered with the binding: a phone that registers anew may have learnt to read.
     """
