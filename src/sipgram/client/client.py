@@ -16,7 +16,7 @@ from sipgram.client.events import ConnectionState, Event, EventQueue
 from sipgram.client.inbox import Inbox
 from sipgram.client.link import Line
 from sipgram.client.messages import Message, NoAnswer, Outcome, Rejected, Sent, date_line
-from sipgram.client.receipts import Receipts, date_time, wishes
+from sipgram.client.receipts import Arrivals, Receipts, date_time, wishes
 from sipgram.client.registration import Binding, Registration
 from sipgram.client.settings import ClientSettings
 from sipgram.client.uac import Outgoing, Uac
@@ -91,10 +91,15 @@ class Client:
         self._entropy = entropy
         self._errands = Errands(at_most=self._settings.errands_max)
         self._receipts = Receipts(self.aor, self._send_receipt, entropy=entropy)
+        self._arrivals = Arrivals()
         self._typing = TypingTold(self._send_typing, self._errands)
         self._plain: OrderedDict[bytes, None] = OrderedDict()
         self._inbox = Inbox(
-            self._events, entropy=entropy, on_message=self._took, on_shown=self._displayed
+            self._events,
+            entropy=entropy,
+            on_message=self._took,
+            on_shown=self._displayed,
+            on_receipt=self._arrivals.note,
         )
         self._line = Line(
             self._account.server,
@@ -268,6 +273,7 @@ class Client:
             ms=ms,
             id=_text(outgoing.call_id),
             want=want,
+            _arrival=self._arrivals.wait,
         )
 
     def _message(

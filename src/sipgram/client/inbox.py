@@ -14,7 +14,7 @@ from sipgram.errors import PeerError
 from sipgram.identity import Entropy
 from sipgram.payload import media_type
 from sipgram.payload.body import Body
-from sipgram.payload.imdn import Imdn
+from sipgram.payload.imdn import Imdn, Status
 from sipgram.payload.iscomposing import IsComposing
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.reply import build
@@ -45,6 +45,7 @@ class Inbox:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_message: Callable[[Text], None] = lambda message: None,
         on_shown: Callable[[Text], Awaitable[None]] | None = None,
+        on_receipt: Callable[[str, Status], None] = lambda message_id, status: None,
     ) -> None:
         """``on_message`` hears of each that was taken, ``on_shown`` when one is marked."""
         self.is_open = False
@@ -54,6 +55,7 @@ class Inbox:
         self._clock = clock
         self._on_message = on_message
         self._on_shown = on_shown
+        self._on_receipt = on_receipt
         self.typing = TypingSeen(lambda sender, active: events.note(Typing(sender, active)))
         self._seen: set[tuple[bytes, ...]] = set()
         self._seen_order: deque[tuple[bytes, ...]] = deque()
@@ -116,7 +118,10 @@ class Inbox:
             receipt = Receipt(
                 notice.message_id, notice.status, sender, sent_at(request, now_utc=now_utc)
             )
-            return self.is_open and self._events.offer(receipt)
+            if not self.is_open or not self._events.offer(receipt):
+                return False
+            self._on_receipt(notice.message_id, notice.status)
+            return True
         wants = wanted(body.wishes)
         message = read(request, now_utc=now_utc, body=body, wants=wants, shown=self._on_shown)
         if not self.is_open or not self._events.offer(message):

@@ -1,5 +1,6 @@
 """Pager-mode messages as values, sent and received (RFC 3428)."""
 
+import asyncio
 import enum
 import re
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,7 @@ from typing import Final
 
 from sipgram.errors import Error, ParseError
 from sipgram.payload.body import Body
+from sipgram.payload.imdn import Status
 from sipgram.sip.message.message import Message as SipMessage
 from sipgram.sip.message.uri import Aor
 
@@ -48,6 +50,19 @@ class Sent:
     "What receipts name it by."
     want: frozenset[str] = frozenset()
     "The receipts that were asked for: none of who takes nothing but plain text."
+    _arrival: "Callable[[str, Status], Awaitable[None]] | None" = field(
+        default=None, repr=False, compare=False
+    )
+
+    async def receipt(self, status: Status, *, timeout_s: float | None = None) -> None:
+        """Wait for a receipt that says so; one that has come already counts.
+
+        Raises:
+            TimeoutError: none came in time.
+        """
+        assert self._arrival is not None, "was not sent by a client"
+        async with asyncio.timeout(timeout_s):
+            await self._arrival(self.id, status)
 
 
 class Rejected(Error):

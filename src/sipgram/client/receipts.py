@@ -1,5 +1,6 @@
 """Receipts that the client sends, as far as senders ask for them (RFC 5438)."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import UTC, datetime
@@ -65,6 +66,30 @@ class Receipts:
             date_time=date_time(self._clock()),
         )
         await self._send(message.sender, bytes(body), media_type.CPIM)
+
+
+class Arrivals:
+    """Receipts that came in, for those who wait for one."""
+
+    def __init__(self) -> None:
+        self._came: OrderedDict[tuple[str, Status], None] = OrderedDict()
+        self._waiting: dict[tuple[str, Status], asyncio.Event] = {}
+
+    def note(self, message_id: str, status: Status) -> None:
+        """One came; often before the answer to the message itself."""
+        key = (message_id, status)
+        self._came[key] = None
+        if len(self._came) > TOLD_MAX:
+            self._came.popitem(last=False)
+        waiting = self._waiting.pop(key, None)
+        if waiting is not None:
+            waiting.set()
+
+    async def wait(self, message_id: str, status: Status) -> None:
+        """Return when it is there."""
+        key = (message_id, status)
+        if key not in self._came:
+            await self._waiting.setdefault(key, asyncio.Event()).wait()
 
 
 def wishes(want: Collection[str]) -> frozenset[str]:

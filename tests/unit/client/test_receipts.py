@@ -188,6 +188,20 @@ async def test_send_asks_for_receipts(peer: Peer, alice: Client) -> None:
     assert request.value(b"expires") == b"60"
 
 
+async def test_a_receipt_is_waited_for(peer: Peer, alice: Client) -> None:
+    sent = await alice.send("bob", "hi", want={"delivered"})
+    with pytest.raises(TimeoutError):
+        await sent.receipt("delivered", timeout_s=0.01)
+    waiting = asyncio.create_task(sent.receipt("delivered", timeout_s=5))
+    kind = b"Content-Type: message/imdn+xml"
+    for message_id in ("another", sent.id):
+        body = bytes(Imdn.of(message_id, "delivered", recipient_uri=""))
+        await peer.request(b"MESSAGE", body, kind, call_id=message_id.encode() + b"-r")
+
+    await waiting
+    await sent.receipt("delivered")  # It has come already.
+
+
 @pytest.mark.parametrize("status", [415, 488])
 async def test_who_refuses_cpim_gets_the_text_and_is_remembered(
     peer: Peer, alice: Client, status: int

@@ -1,15 +1,21 @@
-"""CPIM as plain text for devices that refuse CPIM, and typing kept from those who refuse it (D20, D21)."""
+"""CPIM as plain text for devices that refuse CPIM, and typing kept from those who refuse it (D20, D21).
+
+A message to a list, of which the list service made a multipart to say who else has it, becomes the
+text again that its sender wrote: the rest is optional (RFC 5365 §7.3).
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from sipgram.errors import PeerError
-from sipgram.payload import media_type
+from sipgram.payload import media_type, multipart
 from sipgram.payload.body import Body
+from sipgram.payload.media_type import MediaType
 from sipgram.sip.message.adapting import ReadingTarget
 from sipgram.sip.message.message import Cut, Message
 
 CPIM: Final = media_type.CPIM.encode()
+MULTIPART: Final = b"multipart/mixed"
 TYPING: Final = media_type.TYPING.encode()
 
 
@@ -26,16 +32,23 @@ class PlainForms:
         self.swallowed = 0
 
     def cuts(self, request: Message, target: ReadingTarget) -> Sequence[Cut]:
-        if request.method != b"MESSAGE" or CPIM not in target.refuses:
+        kind = _type_of(request)
+        if request.method != b"MESSAGE" or kind not in target.refuses or kind == TYPING:
             return ()
+        if kind == MULTIPART:
+            return _without_history(request)
         body = opened(request)
         return () if body is None else self._edits(request, body)
 
     def on_refused(self, request: Message, target: ReadingTarget) -> Sequence[Cut] | None:
         if request.method != b"MESSAGE":
             return None
-        if _type_of(request) == TYPING:
+        kind = _type_of(request)
+        if kind == TYPING:
             return self._swallow(target, TYPING)
+        if kind == MULTIPART and (edits := _without_history(request)):
+            target.refuses |= {MULTIPART}
+            return edits
         body = opened(request)
         if body is None:
             return None
@@ -62,20 +75,39 @@ class PlainForms:
         """Return what makes the request one of plain text; none when there is no text in it."""
         if body.cpim is None or body.name != media_type.TEXT or body.is_notice:
             return ()
-        text, raw = body.content, request.raw
-        start = len(raw) - len(request.body)
-        content_type = _line(body.content_type)
-        edits = [
-            (*span, b"")
-            for name in (b"content-encoding", b"content-length")
-            if request.has(name)
-            for span in request.spans(name)
-        ]
-        head = b"Content-Type: %b\r\nContent-Length: %d\r\n" % (content_type, len(text))
-        edits += [(*span, head) for span in request.spans(b"content-type")[:1]]
-        if request.body:
-            edits.append((start, len(raw), text))
-        return sorted(edits)
+        return _with_body(request, body.content_type, body.content)
+
+
+def _without_history(request: Message) -> Sequence[Cut]:
+    """Return what makes a list service's multipart the one text in it; none for another body."""
+    kind = MediaType.parse((request.value(b"content-type") or b"").decode("utf-8", "replace"))
+    try:
+        parts = multipart.parse(request.body, kind.parameters.get("boundary", ""))
+    except PeerError:
+        return ()
+    texts = [part for part in parts if part.disposition != "recipient-list-history"]
+    if len(parts) != 2 or len(texts) != 1:
+        return ()
+    content_type = texts[0].header("content-type") or media_type.TEXT
+    if media_type.name_of(content_type.encode()) != media_type.TEXT:
+        return ()
+    return _with_body(request, content_type, texts[0].body)
+
+
+def _with_body(request: Message, content_type: str, body: bytes) -> Sequence[Cut]:
+    """Return the edits that give a request another body."""
+    raw = request.raw
+    edits = [
+        (*span, b"")
+        for name in (b"content-encoding", b"content-length")
+        if request.has(name)
+        for span in request.spans(name)
+    ]
+    head = b"Content-Type: %b\r\nContent-Length: %d\r\n" % (_line(content_type), len(body))
+    edits += [(*span, head) for span in request.spans(b"content-type")[:1]]
+    if request.body:
+        edits.append((len(raw) - len(request.body), len(raw), body))
+    return sorted(edits)
 
 
 def opened(request: Message) -> Body | None:

@@ -105,6 +105,32 @@ async def test_who_is_to_be_shown_is_in_the_history() -> None:
     assert len(house.store.messages) == 3
 
 
+async def test_d20_a_phone_that_takes_no_multipart_gets_the_text() -> None:
+    house = House()
+    bob = house.bind("bob", port=5061)
+    house.receive(sent(listed(recipient("bob", "to")), REQUIRE))
+    await turns()
+    house.answer_as(bob, 415)
+
+    got = only(bob)
+    house.receive(response(got.raw, 200), flow=bob)
+    await turns()
+
+    assert (got.body, got.value(b"content-type")) == (b"Hello World!", b"text/plain")
+    assert house.statuses() == [202]
+    house.receive(sent(listed(recipient("bob", "to")), REQUIRE, number=2))
+    await turns()
+    assert only(bob).body == b"Hello World!"
+
+
+async def test_d20_a_multipart_of_somebody_else_is_left_alone() -> None:
+    house = House()
+    bob = house.bind("bob", port=5061)
+    house.send(b"Content-Type: multipart/mixed;boundary=b", body=b"--b\r\n\r\nhi\r\n--b--")
+    house.answer_as(bob, 415)
+    assert house.statuses() == [415]
+
+
 async def test_one_account_gets_one_copy_however_often_it_is_named() -> None:
     house = House()
     names = (recipient("bob"), Recipient("sip:bob@EXAMPLE.com;x=y", "bcc"), recipient("bob", "bcc"))
