@@ -1,6 +1,6 @@
 """The book of what waits for whom: memory and disk changed together (DELIVERY.md D7, D15, D16)."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final, Protocol
@@ -21,6 +21,7 @@ from sipgram.services.messaging.store import (
 log = structlog.get_logger("sipgram.messaging")
 
 Write = Callable[[Done], None]
+After = Callable[[], None]
 
 DEVICES_MAX: Final = 8
 """Devices of one account that are waited for (D7)."""
@@ -69,7 +70,8 @@ class Ledger:
         self._store = store
         self._away_max = away_max
         self._inboxes: dict[str, Inbox] = {}
-        self._unwritten: deque[Write] = deque()
+        self._unwritten: deque[tuple[Write, After | None]] = deque()
+        self._pages: OrderedDict[Device, None] = OrderedDict()  # Those on record, oldest first.
         self.away_count = 0
         self.waiting_count = 0
         self.taken = 0
@@ -155,11 +157,13 @@ class Ledger:
             self._tell(inbox.aor, message, "refused")
         return is_over and was_untaken
 
-    def end(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
+    def end(
+        self, inbox: Inbox, message: Kept, state: MessageState, after: After | None = None
+    ) -> None:
         """Nobody is to have it any more: it has expired, or was cancelled."""
         was_untaken = inbox.is_untaken(message.id)
         inbox.withdraw(message.id, message.size)
-        self._finish(inbox, message, state)
+        self._finish(inbox, message, state, after)
         if was_untaken:
             self._tell(inbox.aor, message, state)
 
@@ -185,18 +189,20 @@ class Ledger:
         for hear in self.news:
             hear(message.id, aor=aor, sender=message.sender, state=state)
 
-    def _finish(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
+    def _finish(
+        self, inbox: Inbox, message: Kept, state: MessageState, after: After | None = None
+    ) -> None:
         self.waiting_count -= 1
         inbox.release(message.sender)
-        self.finish(message.id, state)
+        self.finish(message.id, state, after)
 
-    def finish(self, id: int, state: MessageState) -> None:
-        """Close a message that waits for nobody."""
-        self._write(lambda done: self._store.finish(id, state, done))
+    def finish(self, id: int, state: MessageState, after: After | None = None) -> None:
+        """Close a message that waits for nobody; ``after`` is called once that is on disk."""
+        self._write(lambda done: self._store.finish(id, state, done), after)
 
-    def drop(self, id: int) -> None:
-        """Let go of the record of a message."""
-        self._write(lambda done: self._store.drop(id, done))
+    def drop(self, id: int, after: After | None = None) -> None:
+        """Let go of the record of a message; ``after`` is called once that is on disk."""
+        self._write(lambda done: self._store.drop(id, done), after)
 
     # ---- devices ---------------------------------------------------------------------------
 
@@ -209,19 +215,32 @@ class Ledger:
             self.forget(oldest)
         if device.instance not in inbox.devices:
             return
+        if self.away_count >= self._away_max and not device.is_on_record and not device.is_page:
+            self._evict_page()
         if self.away_count < self._away_max or device.is_on_record:
             self.on_record(device)
-            row = AwayDevice(inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc)
+            row = AwayDevice(
+                inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc, device.push
+            )
             self._write(lambda done: self._store.away(row, done))
         elif not device.is_waiting:
             self.on_record(device)  # The registrar wrote it with the end of the binding.
             self.forget(device)
             self.drop_idle(inbox)
 
+    def _evict_page(self) -> None:
+        """D7: there are too many, and pages go first."""
+        page = next(iter(self._pages), None)
+        if page is not None:
+            self.forget(page)
+            self.drop_idle(page.inbox)
+
     def on_record(self, device: Device) -> None:
         """The table of devices has it."""
         self.away_count += not device.is_on_record
         device.is_on_record = True
+        if device.is_page:
+            self._pages[device] = None
 
     def back(self, device: Device) -> None:
         """A device is there; its binding says so from now on."""
@@ -231,6 +250,7 @@ class Ledger:
         if not device.is_on_record:
             return
         device.is_on_record = False
+        self._pages.pop(device, None)
         self.away_count -= 1
         self._write(lambda done: self._store.back(device.inbox.aor, device.instance, done))
 
@@ -244,6 +264,8 @@ class Ledger:
             if not inbox.waits_somewhere(id):
                 self.waiting_count -= 1
                 self.finish(id, "delivered")
+        if own:
+            inbox.forget_senders()
 
     def forget_unseen(self, inbox: Inbox, now: float) -> None:
         """Forget devices that were not seen for long (D7)."""
@@ -256,32 +278,37 @@ class Ledger:
     def retry(self) -> None:
         """Write again what could not be written, in its order, some of it at a time."""
         for _ in range(min(len(self._unwritten), RETRIES_AT_ONCE)):
-            self._write(self._unwritten.popleft())
+            self._write(*self._unwritten.popleft())
 
     @property
     def unwritten_count(self) -> int:
         """Changes that wait for a database which does not take them."""
         return len(self._unwritten)
 
-    def _write(self, write: Write) -> None:
+    def _write(self, write: Write, after: After | None = None) -> None:
         def note(error: Exception | None) -> None:
             if isinstance(error, Unavailable):
-                self._postpone(write, error)
-            elif error is not None:
+                self._postpone(write, after, error)
+                return
+            if error is not None:
                 log.error("change does not fit the database", reason=str(error))
+            if after is not None:
+                after()
 
         try:
             write(note)
         except Unavailable as error:
-            self._postpone(write, error)
+            self._postpone(write, after, error)
 
-    def _postpone(self, write: Write, error: Unavailable) -> None:
+    def _postpone(self, write: Write, after: After | None, error: Unavailable) -> None:
         if not self._unwritten:
             log.warning("changes wait for the database", reason=error.reason)
         if len(self._unwritten) < UNWRITTEN_MAX:
-            self._unwritten.append(write)
-        else:
-            self.lost += 1
+            self._unwritten.append((write, after))
+            return
+        self.lost += 1
+        if after is not None:
+            after()
 
 
 def _outcome(

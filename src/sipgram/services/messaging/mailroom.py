@@ -22,7 +22,9 @@ from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
+from sipgram.sip.push import Push
 from sipgram.sip.sink import is_websocket
+from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.messaging")
@@ -73,6 +75,7 @@ class Mailroom:
             self.ledger,
             store,
             inbox_of=self._inbox_of,
+            bindings_of=self._bindings_of,
             settings=settings,
             live=self.live,
             clock=clock,
@@ -88,6 +91,7 @@ class Mailroom:
             wall=wall,
             clock=clock,
             at_once=settings.drains_max,
+            quiet_s=settings.push_quiet_s,
         )
         self.deposits.drains = self.drainer
 
@@ -99,6 +103,7 @@ class Mailroom:
         *,
         carrier: Carrier = AS_IT_IS,
         rearm: Callable[[], None] = lambda: None,
+        wake: Callable[[str, Push], None] = lambda aor, push: None,
         news: Sequence[MessageNews] = (),
     ) -> None:
         """Take the transactions to deliver by, and the location table to look in.
@@ -111,6 +116,7 @@ class Mailroom:
         self.drainer.table = table
         self.drainer.user = user
         self.drainer.rearm = rearm
+        self.drainer.wake = wake
 
     # ---- news of the location table --------------------------------------------------------
 
@@ -123,8 +129,11 @@ class Mailroom:
         now = self._clock()
         inbox = self.ledger.inbox(str(entry.aor), entry.account_id)
         entry.has_inbox = True
-        device = inbox.device(binding.instance, now=now, is_page=is_websocket(binding.flow))
+        device = inbox.device(binding.instance, now=now)
+        # It may be known already, of mail that it missed while it was there.
+        device.is_page = is_websocket(binding.flow)
         device.seen = now
+        device.push = binding.push
         self.ledger.away(device, seen_utc=self._wall())
 
     def on_bound(self, entry: Entry, binding: BoundDevice) -> None:
@@ -142,6 +151,7 @@ class Mailroom:
         if device is not None:
             self.ledger.back(device)
             device.seen = now
+            device.pushed = NEVER
             inbox.let_go(device)
         elif inbox.untaken or inbox.committing:
             device = inbox.device(binding.instance, now=now)
@@ -158,8 +168,7 @@ class Mailroom:
         """Do once a second what is due: in small steps, so that nobody waits for it."""
         self.ledger.retry()
         if not self._is_looking:
-            self._is_looking = True
-            self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
+            self._look_for_due()
         inboxes = list(self.ledger.some_inboxes(INBOXES_AT_ONCE))
         for inbox in inboxes:
             entry = self._entry(inbox.aor)
@@ -178,19 +187,31 @@ class Mailroom:
             if not device.is_waiting and self.drainer.bindings(device, now):
                 inbox.let_go(device)
 
+    def _look_for_due(self) -> None:
+        self._is_looking = True
+        self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
+
     def _on_due(self, due: Sequence[DueMessage]) -> None:
-        self._is_looking = False
+        """End what has expired; look again once that is on disk, else it would be found again."""
+        left = len(due)
+        self._is_looking = left > 0
+
+        def after() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                self._is_looking = False
+                if len(due) == DUE_AT_ONCE:  # There is more: go on, not in a second.
+                    self._look_for_due()
+
         for message in due:
             inbox = self.ledger.find(message.aor)
             if message.state != "waiting":
-                self.ledger.drop(message.id)
+                self.ledger.drop(message.id, after)
             elif inbox is None:
-                self.ledger.finish(message.id, "expired")
+                self.ledger.finish(message.id, "expired", after)
             else:
-                self.ledger.end(inbox, message, "expired")
-        if len(due) == DUE_AT_ONCE:  # There is more: go on in the next turn, not in a second.
-            self._is_looking = True
-            self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
+                self.ledger.end(inbox, message, "expired", after)
 
     def _unmark(self, inbox: Inbox) -> None:
         entry = self._entry(inbox.aor)
@@ -220,6 +241,7 @@ class Mailroom:
             inbox = self.ledger.inbox(away.aor, away.account_id)
             seen = now - max(0.0, wall - away.seen_utc)
             device = inbox.device(away.device, now=seen, is_page=away.is_page)
+            device.push = away.push
             self.ledger.on_record(device)
         open_ids: dict[int, Inbox] = {}
         async for message in self._store.load_waiting():
@@ -237,7 +259,8 @@ class Mailroom:
             age_s = max(0.0, wall - bound.seen_utc)
             if age_s < (PAGE_S if bound.is_page else DEVICE_S):
                 owner = self.ledger.inbox(bound.aor, bound.account_id)
-                owner.device(bound.device, now=now - age_s, is_page=bound.is_page)
+                device = owner.device(bound.device, now=now - age_s, is_page=bound.is_page)
+                device.push = bound.push
         return len(open_ids)
 
     def revive(self) -> None:

@@ -1,16 +1,18 @@
 """The location table: AoRs, their bindings, and the fast way from a Request-URI to both (RFC 3261 §10)."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Protocol
 
-from sipgram.errors import Refusal, Unavailable
+from sipgram.errors import PeerError, Refusal, Unavailable
 from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.preferences import Features, features_of
 from sipgram.sip.proxy import Target
+from sipgram.sip.push import Push
 from sipgram.sip.sink import Flow, is_websocket
+from sipgram.sip.targets import one_flow_each
 
 IDLE_AORS_MAX: Final = 65_536
 """AoRs without a binding that are remembered; beyond that the longest unused goes."""
@@ -39,6 +41,7 @@ class Binding:
         "name",
         "params",
         "path",
+        "push",
         "q",
         "refuses",
         "reg_id",
@@ -65,6 +68,7 @@ class Binding:
         q: float = 1.0,
         reg_id: int = 0,
         path: bytes = b"",
+        push: Push | None = None,
     ) -> None:
         """Keywords are for tests: with so many of them it takes twice as long."""
         self.account_id = 0  # Whose it is, told when it is attached.
@@ -88,6 +92,7 @@ class Binding:
         self.params = params  # Header parameters to give back in the 200, without expires.
         self.q = q
         self.reg_id = reg_id  # 0 for a binding that is no Outbound flow (RFC 5626).
+        self.push = push  # How to wake it, when it wants to be woken (RFC 8599).
         self.is_silent = False
         self.refuses = NO_METHODS  # Methods that it answered 405 or 501.
         self.entry: AorEntry | None = None  # None once it has ended.
@@ -297,6 +302,17 @@ class Locations:
             self.lose(entry, target)
         others = [b for b in entry.bindings if b.reg_id and b.instance == target.instance]
         return max(others, key=lambda b: b.updated, default=None)
+
+    def follow(self, uris: Sequence[bytes], source: Flow, now: float) -> list[Binding]:
+        """Return who takes a MESSAGE at the AoRs of a 3xx that live here (DELIVERY.md, the table)."""
+        found: list[Binding] = []
+        for uri in uris:
+            try:
+                entry = self.find(uri)
+            except (PeerError, Refusal):
+                continue
+            found += [b for b in entry.bindings if b.expires > now and b.takes(b"MESSAGE")]
+        return one_flow_each([b for b in found if b.source is not source])
 
     def on_stream(self, target: Target) -> "Binding | None":
         """Return a binding of the same device that is on a connection (D26)."""
