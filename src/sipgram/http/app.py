@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from sipgram.errors import SettingsError
+from sipgram.http.upgrades import Upgrade, Upgrades
 
-Problems = Callable[[], list[str]]
+Problems = Callable[[], Awaitable[list[str]]]
 """Returns what keeps the node from its work, one phrase each; empty when all is well."""
 
 
@@ -25,7 +28,7 @@ def build(*, registry: CollectorRegistry, problems: Problems, version: str) -> F
 
     @app.get("/readyz", summary="Can it take requests now")
     async def readyz(response: Response) -> dict[str, object]:
-        found = problems()
+        found = await problems()
         response.status_code = 503 if found else 200
         return {"status": "not ready" if found else "ready", "problems": found}
 
@@ -39,8 +42,16 @@ def build(*, registry: CollectorRegistry, problems: Problems, version: str) -> F
 class HttpServer:
     """One HTTP listener."""
 
-    def __init__(self, app: FastAPI) -> None:
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+    def __init__(self, app: FastAPI, *, upgrades: Upgrades | None = None) -> None:
+        """``upgrades`` says which paths are WebSockets of the server's own, as SIP at /sip is."""
+        ws = functools.partial(Upgrade, upgrades or {})
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws=cast(Any, ws),  # Called like a class, which is all that uvicorn does with it.
+        )
         self._server = _QuietServer(config)
         self._task: asyncio.Task[None] | None = None
 

@@ -105,7 +105,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 async def _serve_http(
     server: Server, registry: CollectorRegistry, stack: AsyncExitStack, say: Callable[[str], None]
 ) -> None:
-    def problems() -> list[str]:
+    async def problems() -> list[str]:
         return ["draining"] if server.dispatcher.is_draining else []
 
     app = build_http(registry=registry, problems=problems, version=version("sipgram"))
