@@ -198,8 +198,8 @@ def with_identity(body: bytes, watcher: str, handling: Handling | None) -> bytes
         identity = _own_rule(root, name, handling)
         etree.SubElement(identity, _name(POLICY, "one")).set("id", watcher)
     for rule in root.findall(_name(POLICY, "rule")):
-        identity = rule.find(f"{_name(POLICY, 'conditions')}/{_name(POLICY, 'identity')}")
-        if identity is not None and len(identity) == 0:
+        named = rule.find(f"{_name(POLICY, 'conditions')}/{_name(POLICY, 'identity')}")
+        if named is not None and len(named) == 0:
             root.remove(rule)  # It is for nobody.
     return xml.written(root)
 

@@ -24,7 +24,15 @@ from sipgram.net.tcp import TcpFlow
 from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
-from sipgram.server.dispatch import Dispatcher
+from sipgram.server.dispatch import Dispatcher, Service
+from sipgram.server.presence import (
+    PresenceKeeping,
+    PresenceParts,
+    WatcherFlows,
+    address_by,
+    build_presence,
+    event_rows,
+)
 from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
@@ -32,6 +40,7 @@ from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.sql import MessageRows
+from sipgram.services.presence.sql import DocumentRows
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
@@ -97,6 +106,8 @@ class Server:
     mailroom: Mailroom
     calls: Calls
     keep_alives: KeepAlives
+    presence: PresenceParts
+    presence_keeping: PresenceKeeping
     certificates: Certificates | None = None
     listeners: tuple[Address, ...] = ()
 
@@ -133,7 +144,7 @@ async def build(
     locations = _locations(settings, kept.accounts, own_addresses, mailroom)
     gate = _gate(settings, kept, locations, entropy)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
-    routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
+    routes: dict[bytes, Service] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
     dispatcher = Dispatcher(
         locations=locations,
         gate=gate,
@@ -153,6 +164,8 @@ async def build(
     mailroom.attach(endpoint.table, locations.find, locations, rearm=endpoint.after_batch)
     calls = _calls(kept, settings, endpoint, locations, entropy)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.after_batch)
+    presence, keeping = _presence(settings, kept, endpoint, locations, mailroom, calls, brancher)
+    routes[b"SUBSCRIBE"], routes[b"PUBLISH"] = presence.subscribing, presence.publishing
     server = Server(
         settings,
         endpoint,
@@ -165,13 +178,41 @@ async def build(
         mailroom,
         calls,
         keep_alives,
+        presence,
+        keeping,
         certificates,
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
+    await keeping.restore()
     return server
+
+
+def _presence(
+    settings: Settings,
+    kept: "_Kept",
+    endpoint: Endpoint,
+    locations: Locations,
+    mailroom: Mailroom,
+    calls: Calls,
+    brancher: Brancher,
+) -> tuple[PresenceParts, PresenceKeeping]:
+    rows = event_rows(kept.engine, kept.writer)
+    parts = build_presence(
+        settings,
+        locations=locations,
+        store=rows,
+        brancher=brancher,
+        table=endpoint.table,
+        address_of=address_by(calls.ways),
+        flows=WatcherFlows(ContactRoutes(), locations),
+        clock=asyncio.get_running_loop().time,
+        wall=time.time,
+        waiting_of=mailroom.waiting_count,
+    )
+    return parts, PresenceKeeping(parts, rows, DocumentRows(kept.engine, wall=time.time), endpoint)
 
 
 def _registrar(

@@ -62,6 +62,7 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
         tasks = await stack.enter_async_context(_Background())
         tasks.start(_probe_lag(loop, lag))
         tasks.start(_sweep(server, loop))
+        tasks.start(_follow_documents(server))
         if server.accounts is not None:
             tasks.start(_follow_accounts(server))
         if with_demo:
@@ -155,7 +156,17 @@ async def _sweep(server: Server, loop: asyncio.AbstractEventLoop) -> None:
         await asyncio.sleep(SWEEP_EVERY_S)
         server.locations.sweep(loop.time(), at_most=SWEEP_AORS)
         server.mailroom.tick(loop.time())
+        server.presence.tick(loop.time())
         server.close_idle(loop.time())
+
+
+async def _follow_documents(server: Server) -> None:
+    while True:
+        await asyncio.sleep(ACCOUNTS_EVERY_S)
+        try:
+            await server.presence_keeping.follow()
+        except Unavailable as error:
+            log.warning("documents not read", reason=str(error))
 
 
 async def _follow_accounts(server: Server) -> None:
@@ -173,6 +184,7 @@ async def _follow_accounts(server: Server) -> None:
         if changed:
             server.gate.forget()
             server.locations.forget_accounts()
+            server.presence.forget_accounts()
 
 
 class _Background:

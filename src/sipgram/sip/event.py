@@ -32,6 +32,15 @@ class Event(NamedTuple):
         value = request.value(b"event")
         if value is None:
             raise Refusal(489, "Bad Event: the Event header is missing")
+        return cls.parse(value)
+
+    @classmethod
+    def parse(cls, value: bytes) -> "Event":
+        """Read a value of the header.
+
+        Raises:
+            ParseError: it is malformed.
+        """
         name, semicolon, rest = value.partition(b";")
         name = name.strip(b" \t").lower()
         if not is_token(name):

@@ -217,14 +217,17 @@ class Subscription:
         dialog = self.dialog
         dialog.local_cseq += 1
         branch = self._out.branch(self)
-        request = b"NOTIFY %b SIP/2.0\r\n%b%b\r\n%bCSeq: %d NOTIFY\r\nSubscription-State: %b\r\n%b" % (
-            dialog.target,
-            flow.via_line,
-            branch,
-            self._fixed or self._fixed_lines(),
-            dialog.local_cseq,
-            self._state(now),
-            tail,
+        request = (
+            b"NOTIFY %b SIP/2.0\r\n%b%b\r\n%bCSeq: %d NOTIFY\r\nSubscription-State: %b\r\n%b"
+            % (
+                dialog.target,
+                flow.via_line,
+                branch,
+                self._fixed or self._fixed_lines(),
+                dialog.local_cseq,
+                self._state(now),
+                tail,
+            )
         )
         self._is_busy = True
         self._is_due = False
@@ -279,4 +282,3 @@ class Notifier(Protocol):
 
     def ended(self, subscription: Subscription) -> None:
         """It is over and the watcher knows, or cannot be told."""
-

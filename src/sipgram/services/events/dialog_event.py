@@ -13,8 +13,8 @@ class DialogEvent:
     """Shows the dialogs that an AoR's phones have published."""
 
     name = b"dialog"
-    types = (dialog_info.TYPE,)
-    published_types = (dialog_info.TYPE,)
+    types: tuple[bytes, ...] = (dialog_info.TYPE,)
+    published_types: tuple[bytes, ...] = (dialog_info.TYPE,)
 
     def __init__(
         self,
@@ -33,9 +33,7 @@ class DialogEvent:
     def tail(self, subscription: Subscription, now: float) -> bytes:
         is_shown = subscription.phase is Phase.ACTIVE
         documents = self._dialogs.get(subscription.resource, []) if is_shown else []
-        body = dialog_info.compose(
-            subscription.resource, documents, version=subscription.version
-        )
+        body = dialog_info.compose(subscription.resource, documents, version=subscription.version)
         return Content(dialog_info.TYPE, body).tail
 
     def is_news(self, subscription: Subscription, now: float) -> bool:

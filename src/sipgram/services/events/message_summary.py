@@ -15,7 +15,7 @@ class MessageSummary:
     """Tells an account how many messages wait for a device of it."""
 
     name = b"message-summary"
-    types = (TYPE,)
+    types: tuple[bytes, ...] = (TYPE,)
     published_types: tuple[bytes, ...] = ()
 
     def __init__(self, count_of: Callable[[str], int]) -> None:

@@ -66,7 +66,11 @@ class Publishing:
 
     def of(self, package: bytes, aor: str) -> list[Publication]:
         """Return what is published for an AoR, the newest last."""
-        return list(self._by_key.get((package, aor), {}).values())
+        return list(self._held(package, aor).values())
+
+    def aors(self) -> list[str]:
+        """Return whose state is published."""
+        return [aor for _, aor in self._by_key]
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float
@@ -111,7 +115,7 @@ class Publishing:
             Refusal: 412, it does not exist.
         """
         etag = etag_of(request)
-        publications = self._by_key.get((package.name, aor), {})
+        publications = self._held(package.name, aor)
         if etag:
             if len(etag) <= ETAG_BYTES_MAX:
                 for publication in publications.values():
@@ -224,7 +228,7 @@ class Publishing:
         """End what has expired (§6: soft state)."""
         changed = set()
         for publication in self._deadlines.take(now, at_most=STEP):
-            held = self._by_key.get((publication.package, publication.aor), {})
+            held = self._held(publication.package, publication.aor)
             if held.get(publication.id) is publication:
                 self._drop(publication)
                 self._store.drop_publication(publication, lambda error: None)
@@ -232,6 +236,9 @@ class Publishing:
         for package, aor in changed:
             self._tell(package, aor)
         self._plan(now)
+
+    def _held(self, package: bytes, aor: str) -> OrderedDict[int, Publication]:
+        return self._by_key.get((package, aor)) or OrderedDict()
 
     def _set(self, publication: Publication) -> None:
         held = self._by_key.setdefault(
@@ -258,7 +265,7 @@ class Publishing:
             del self._by_key[key]
 
     def _undo(self, publication: Publication, known: Publication | None) -> None:
-        held = self._by_key.get((publication.package, publication.aor), {})
+        held = self._held(publication.package, publication.aor)
         if held.get(publication.id) is publication:
             self._drop(publication)
             if known is not None:

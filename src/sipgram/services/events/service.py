@@ -19,6 +19,7 @@ from sipgram.sip.message.uri import Aor
 from sipgram.sip.sink import Flow
 from sipgram.sip.subscription import Phase, Subscription
 
+
 class Resource(Protocol):
     """An AoR that lives here."""
 
@@ -194,4 +195,3 @@ class Subscribing:
         if subscription.flow is not None:
             lines += (b"Contact: " + self._subscriptions.contact(subscription),)
         return Reply(200, headers=lines)
-

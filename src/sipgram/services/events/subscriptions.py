@@ -10,7 +10,6 @@ from sipgram.services.events.store import EventStore
 from sipgram.settings import EventSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.deadlines import Deadlines
-from sipgram.sip.message.message import Message
 from sipgram.sip.sink import Flow
 from sipgram.sip.subscription import Phase, Subscription
 from sipgram.sip.timers import NEVER, Sleeper
@@ -55,7 +54,7 @@ class Subscriptions:
         self._find_flow = find_flow
         self._by_tag: dict[bytes, Subscription] = {}
         self._by_key: dict[Key, dict[bytes, Subscription]] = {}
-        self._of_watcher: dict[str, int] = {}
+        self._of_watcher: dict[str, dict[bytes, Subscription]] = {}
         self._deadlines = Deadlines[Subscription]()
         self._look = _Look(self)
         self._fan_out = _FanOut(self)
@@ -80,7 +79,24 @@ class Subscriptions:
 
     def by_watcher(self, watcher: str) -> list[Subscription]:
         """Return what one watcher watches."""
-        return [s for s in self._by_tag.values() if s.watcher == watcher]
+        return list(self._of_watcher.get(watcher, {}).values())
+
+    def is_watched(self, package: bytes, aor: str) -> bool:
+        """Say whether anybody subscribes to a resource."""
+        return (package, aor) in self._by_key
+
+    def aors_of(self, package: bytes) -> list[str]:
+        """Return who is watched by a package."""
+        return [aor for name, aor in self._by_key if name == package]
+
+    def tell_all(self, now: float) -> None:
+        """After a restart: tell every watcher the present state."""
+        for package, aor in self._by_key:
+            self.changed(package, aor, now)
+
+    def aors(self) -> list[str]:
+        """Return who is watched, each once."""
+        return list({aor for _, aor in self._by_key})
 
     def check_room(self, watcher: str, key: Key) -> None:
         """Refuse one more when there are too many.
@@ -89,7 +105,7 @@ class Subscriptions:
             Refusal: 403 for what the watcher has too many of, 480 when this server has.
         """
         limits = self._settings
-        if self._of_watcher.get(watcher, 0) >= limits.subscriptions_per_watcher_max:
+        if len(self._of_watcher.get(watcher, ())) >= limits.subscriptions_per_watcher_max:
             most = limits.subscriptions_per_watcher_max
             raise Refusal(403, f"Too Many Subscriptions: {most} is the most of one watcher")
         full = len(self._by_tag) >= limits.subscriptions_max
@@ -101,7 +117,9 @@ class Subscriptions:
         key = subscription.event.package, subscription.resource
         self._by_tag[subscription.dialog.tag] = subscription
         self._by_key.setdefault(key, {})[subscription.dialog.tag] = subscription
-        self._of_watcher[subscription.watcher] = self._of_watcher.get(subscription.watcher, 0) + 1
+        self._of_watcher.setdefault(subscription.watcher, {})[subscription.dialog.tag] = (
+            subscription
+        )
         self.watch_over(subscription)
 
     def watch_over(self, subscription: Subscription) -> None:
@@ -120,10 +138,9 @@ class Subscriptions:
         del others[tag]
         if not others:
             del self._by_key[key]
-        left = self._of_watcher[subscription.watcher] - 1
-        if left:
-            self._of_watcher[subscription.watcher] = left
-        else:
+        theirs = self._of_watcher[subscription.watcher]
+        del theirs[tag]
+        if not theirs:
             del self._of_watcher[subscription.watcher]
 
     def changed(self, package: bytes, aor: str, now: float) -> None:
@@ -156,20 +173,19 @@ class Subscriptions:
             self._store.drop_subscription(subscription)
             self._packages[subscription.event.package].watched(subscription, now)
 
-    def end_all(self, aor: str, reason: bytes, now: float) -> None:
+    def end_all(self, aor: str, now: float) -> None:
         """An account is gone: nothing of it can be watched any more, nor does it watch."""
-        for subscription in list(self._by_tag.values()):
-            if subscription.resource == aor:
-                self.end(subscription, reason, now)
-            elif subscription.watcher == aor:
-                self.end(subscription, b"rejected", now)
+        for package in self._packages:
+            for subscription in self.of(package, aor):
+                self.end(subscription, b"noresource", now)
+        for subscription in self.by_watcher(aor):
+            self.end(subscription, b"rejected", now)
 
     def resume(self, watcher: str, now: float) -> None:
         """A watcher has registered: those of its subscriptions that have lost their way go on."""
-        if watcher in self._of_watcher:
-            for subscription in self.by_watcher(watcher):
-                if subscription.flow is None:
-                    subscription.notify(now)
+        for subscription in self.by_watcher(watcher):
+            if subscription.flow is None:
+                self.wake(_Greeting(subscription), SOON_S, now)
 
     # ---- the subscriptions' own (``sip.subscription.Notifier``) -----------------------------
 

@@ -45,8 +45,8 @@ class Presence:
     """Composes the state of presentities and decides about watchers."""
 
     name = b"presence"
-    types = (pidf.TYPE,)
-    published_types = (pidf.TYPE,)
+    types: tuple[bytes, ...] = (pidf.TYPE,)
+    published_types: tuple[bytes, ...] = (pidf.TYPE,)
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Presence:
         settings: PresenceSettings,
         contacts_of: Callable[[str], Sequence[bytes]],
         wall: Callable[[], float],
-        on_watched: Callable[[str, float], None] = lambda aor, now: None,
+        on_watched: Callable[[Subscription, float], None] = lambda subscription, now: None,
     ) -> None:
-        """``contacts_of`` returns the live contacts of an AoR; ``on_watched`` hears of an AoR
-        whose watchers are others now.
+        """``contacts_of`` returns the live contacts of an AoR; ``on_watched`` hears of a
+        subscription that has begun, has changed, or is over.
         """
         self._settings = settings
         self._contacts_of = contacts_of
@@ -122,7 +122,7 @@ class Presence:
         aor = subscription.resource
         if subscription.is_over and not self._subscribers.of(self.name, aor):
             self._states.pop(aor, None)
-        self._on_watched(aor, now)
+        self._on_watched(subscription, now)
 
     # ---- news ------------------------------------------------------------------------------
 

@@ -67,7 +67,9 @@ class DocumentRows:
         table = tables.documents
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         async with self._engine.begin() as connection:
-            seq = (await connection.execute(select(func.coalesce(func.max(table.c.seq), 0)))).scalar_one()
+            seq = (
+                await connection.execute(select(func.coalesce(func.max(table.c.seq), 0)))
+            ).scalar_one()
             values = {
                 "aor": aor,
                 "kind": kind,

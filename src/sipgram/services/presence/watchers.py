@@ -34,7 +34,7 @@ class WatcherInfo:
     """Tells owners of the subscriptions to their presence: all at first, then what changed."""
 
     name = b"presence.winfo"
-    types = (winfo.TYPE,)
+    types: tuple[bytes, ...] = (winfo.TYPE,)
     published_types: tuple[bytes, ...] = ()
 
     def __init__(self, *, watchers_of: Callable[[str], Sequence[Subscription]]) -> None:

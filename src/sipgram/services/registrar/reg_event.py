@@ -15,7 +15,7 @@ class RegistrationEvent:
     """Tells an AoR's owner, and trusted peers, of its contacts; always all of them."""
 
     name = b"reg"
-    types = (reginfo.TYPE,)
+    types: tuple[bytes, ...] = (reginfo.TYPE,)
     published_types: tuple[bytes, ...] = ()
 
     def __init__(self, find: Callable[[bytes], AorEntry]) -> None:
@@ -50,9 +50,7 @@ class RegistrationEvent:
             for binding in bindings
             if binding.expires > now
         ]
-        body = reginfo.build(
-            subscription.resource, "a1", contacts, version=subscription.version
-        )
+        body = reginfo.build(subscription.resource, "a1", contacts, version=subscription.version)
         return Content(reginfo.TYPE, body).tail
 
     def is_news(self, subscription: Subscription, now: float) -> bool:

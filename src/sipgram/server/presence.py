@@ -1,0 +1,293 @@
+"""Wires event notification and presence: packages, subscriptions, publications (RFC 6665, 3903, 3856)."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from sipgram.db.writer import Writer
+from sipgram.errors import Error, PeerError, Refusal
+from sipgram.net.endpoint import Address, Endpoint
+from sipgram.server.ways import Ways
+from sipgram.services.event_package import EventPackage
+from sipgram.services.events.dialog_event import DialogEvent
+from sipgram.services.events.message_summary import MessageSummary
+from sipgram.services.events.publishing import Publishing
+from sipgram.services.events.service import Subscribing
+from sipgram.services.events.sql import EventRows
+from sipgram.services.events.store import EventStore, KeptSubscription
+from sipgram.services.events.subscriptions import Subscriptions
+from sipgram.services.presence.service import Presence
+from sipgram.services.presence.sql import DocumentRows
+from sipgram.services.presence.watchers import WatcherInfo
+from sipgram.services.registrar.location import Binding, Locations
+from sipgram.services.registrar.reg_event import RegistrationEvent
+from sipgram.settings import Settings
+from sipgram.sip.branch import Brancher
+from sipgram.sip.dialog import Dialog
+from sipgram.sip.event import Event
+from sipgram.sip.message.uri import SipUri
+from sipgram.sip.sink import Flow
+from sipgram.sip.subscription import Phase, Subscription
+from sipgram.sip.transaction.table import TransactionTable
+
+log = structlog.get_logger("sipgram.presence")
+
+AUDIT_AT_ONCE = 500
+"""AoRs that are looked at in one turn after accounts have changed."""
+
+
+class ContactFlows(Protocol):
+    """Who chooses the flow of a contact (D27)."""
+
+    def flow_to(self, contact: SipUri, source: Flow) -> Flow:
+        """Return the contact's own address when that is where its request came from."""
+
+
+class WatcherFlows:
+    """The way to a watcher: by its Contact where its SUBSCRIBE came from, later by its binding."""
+
+    def __init__(self, contacts: ContactFlows, locations: Locations) -> None:
+        self._contacts = contacts
+        self._locations = locations
+
+    def flow_to_uri(self, uri: bytes, source: Flow) -> Flow:
+        try:
+            return self._contacts.flow_to(SipUri.parse(uri), source)
+        except PeerError:
+            return source
+
+    def find(self, subscription: Subscription) -> Flow | None:
+        """Return the flow of the binding whose Contact the watcher subscribed with."""
+        try:
+            entry = self._locations.find(subscription.watcher.encode())
+            target = SipUri.parse(subscription.dialog.target)
+        except (Refusal, PeerError):
+            return None
+        for binding in reversed(entry.bindings):
+            own = SipUri.parse(binding.uri)
+            if (own.user, own.host, own.port) == (target.user, target.host, target.port):
+                return binding.flow
+        return None
+
+
+@dataclass(slots=True)
+class PresenceParts:
+    """The running parts, and what the rest of the server tells them."""
+
+    subscriptions: Subscriptions
+    subscribing: Subscribing
+    publishing: Publishing
+    presence: Presence
+    locations: Locations
+    clock: Callable[[], float]
+    to_audit: list[str]
+
+    def on_binding(self, binding: Binding) -> None:
+        """A binding has come or gone."""
+        aor, now = binding.aor, self.clock()
+        if self.subscriptions.is_watched(b"presence", aor):
+            self.presence.changed(aor, now)
+        self.subscriptions.changed(b"reg", aor, now)
+        if binding.is_bound:
+            self.subscriptions.resume(aor, now)
+
+    def forget_accounts(self) -> None:
+        """Accounts have changed: look, some at a time, whether somebody is gone."""
+        self.to_audit = list({*self.subscriptions.aors(), *self.publishing.aors()})
+
+    def tick(self, now: float) -> None:
+        """End what belongs to accounts that are gone; tell of messages that wait."""
+        batch = list(islice(self.to_audit, AUDIT_AT_ONCE))
+        del self.to_audit[: len(batch)]
+        for aor in batch:
+            try:
+                self.locations.find(aor.encode())
+            except (Refusal, PeerError):
+                self.subscriptions.end_all(aor, now)
+                self.publishing.forget(aor)
+                self.presence.forget(aor)
+        for aor in self.subscriptions.aors_of(b"message-summary"):
+            self.subscriptions.changed(b"message-summary", aor, now)
+
+
+def build_presence(
+    settings: Settings,
+    *,
+    locations: Locations,
+    store: EventStore,
+    brancher: Brancher,
+    table: TransactionTable,
+    address_of: Callable[[Flow], bytes],
+    flows: WatcherFlows,
+    clock: Callable[[], float],
+    wall: Callable[[], float],
+    waiting_of: Callable[[str], int],
+) -> PresenceParts:
+    """Make the parts; the caller routes SUBSCRIBE and PUBLISH to them."""
+    newest_id = 0
+
+    def new_id() -> int:
+        nonlocal newest_id
+        newest_id = max(newest_id + 1, int(wall() * 1_000_000))
+        return newest_id
+
+    def contacts_of(aor: str) -> Sequence[bytes]:
+        try:
+            bindings = locations.find(aor.encode()).bindings
+        except (Refusal, PeerError):
+            return ()
+        now = clock()
+        return [binding.uri for binding in bindings if binding.expires > now]
+
+    def contact_at(aor: str, flow: Flow) -> bytes:
+        try:
+            bindings = locations.find(aor.encode()).bindings
+        except (Refusal, PeerError):
+            return b""
+        return next((b.uri for b in bindings if b.source is flow or b.flow is flow), b"")
+
+    packages: dict[bytes, EventPackage] = {}
+    subscriptions = Subscriptions(
+        packages,
+        store,
+        settings=settings.events,
+        brancher=brancher,
+        clock=clock,
+        address_of=address_of,
+        find_flow=flows.find,
+    )
+    subscriptions.attach(table)
+    watchers = WatcherInfo(watchers_of=lambda aor: subscriptions.of(b"presence", aor))
+
+    def on_watched(subscription: Subscription, now: float) -> None:
+        watchers.note(subscription)
+        subscriptions.changed(b"presence.winfo", subscription.resource, now)
+
+    presence = Presence(
+        settings=settings.presence, contacts_of=contacts_of, wall=wall, on_watched=on_watched
+    )
+    presence.attach(subscriptions)
+    for package in (
+        presence,
+        watchers,
+        DialogEvent(presence.admit, changed=subscriptions.changed),
+        MessageSummary(waiting_of),
+        RegistrationEvent(locations.find),
+    ):
+        packages[package.name] = package
+    publishing = Publishing(
+        locations.find,
+        packages,
+        store,
+        settings=settings.events,
+        clock=clock,
+        wall=wall,
+        new_id=new_id,
+        contact_at=contact_at,
+    )
+    publishing.attach(table)
+    subscribing = Subscribing(
+        locations.find,
+        packages,
+        subscriptions,
+        store,
+        settings=settings.events,
+        brancher=brancher,
+        flows=flows,
+    )
+    parts = PresenceParts(
+        subscriptions, subscribing, publishing, presence, locations, clock, to_audit=[]
+    )
+    locations.on_change = parts.on_binding
+    return parts
+
+
+class PresenceKeeping:
+    """What presence has in the database: taken back at start, followed while serving."""
+
+    def __init__(
+        self, parts: PresenceParts, rows: EventStore, documents: DocumentRows, endpoint: Endpoint
+    ) -> None:
+        self._parts = parts
+        self._rows = rows
+        self._documents = documents
+        self._endpoint = endpoint
+
+    async def restore(self) -> None:
+        """Take back rules, publications and subscriptions."""
+        parts, now = self._parts, self._parts.clock()
+        async for document in self._documents.documents():
+            parts.presence.take_document(document, now, tells=False)
+        async for publication in self._rows.publications(now):
+            parts.publishing.restore(publication)
+        parts.publishing.tell_all()
+        count = 0
+        async for kept in self._rows.subscriptions():
+            try:
+                parts.subscriptions.add(self._subscription(kept, now))
+                count += 1
+            except Error as error:
+                log.info("subscription not restored", aor=kept.aor, reason=str(error))
+        parts.subscriptions.tell_all(now)
+        self._endpoint.after_batch()
+        if count or len(parts.publishing):
+            log.info("presence restored", subscriptions=count, publications=len(parts.publishing))
+
+    async def follow(self) -> None:
+        """Take the rules that commands and other programs have written."""
+        for document in await self._documents.changed():
+            self._parts.presence.take_document(document, self._parts.clock())
+        self._endpoint.after_batch()
+
+    def _subscription(self, kept: KeptSubscription, now: float) -> Subscription:
+        dialog = Dialog(
+            call_id=kept.call_id,
+            tag=kept.tag,
+            remote_tag=kept.remote_tag,
+            local=kept.local,
+            remote=kept.remote,
+            target=kept.target,
+            routes=kept.routes,
+            local_cseq=kept.local_cseq,
+            remote_cseq=kept.remote_cseq,
+        )
+        subscription = Subscription(
+            dialog,
+            Event.parse(kept.event),
+            resource=kept.aor,
+            watcher=kept.watcher,
+            account_id=kept.account_id,
+            accepted=tuple(kept.accepted.split(b",")),
+            flow=self._flow(kept.flow),
+            out=self._parts.subscriptions,
+        )
+        wall = time.time()
+        subscription.phase = Phase(kept.phase)
+        subscription.since = now + kept.since_utc - wall
+        subscription.expires = subscription.kept_until = now + kept.expires_utc - wall
+        subscription.reserved = kept.local_cseq
+        return subscription
+
+    def _flow(self, text: str) -> Flow | None:
+        """Return the flow of a UDP watcher; connections ended with the process that had them."""
+        if not text.startswith("udp:"):
+            return None
+        shown, _, ours = text.partition(" ")
+        address = Address.parse(shown)
+        local_port = int(ours) if ours.isdigit() else 0
+        return self._endpoint.udp_flow(address.host, address.port, local_port=local_port)
+
+
+def event_rows(engine: AsyncEngine, writer: Writer) -> EventRows:
+    """Return the tables of subscriptions and publications."""
+    return EventRows(engine, writer, wall=time.time)
+
+
+def address_by(ways: Ways) -> Callable[[Flow], bytes]:
+    """Return how a peer on a flow reaches us: host, port and parameters of a URI."""
+    return lambda flow: ways.side(flow, b"sip:" + flow.host).address
