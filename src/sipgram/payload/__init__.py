@@ -1,1 +1,4 @@
-"""Bodies: one document format a file, bytes to values and back; no I/O, no clock."""
+"""Body formats, one file each: bytes <-> values, no I/O, no clock.
+
+Enter at ``body.Body.parse`` for what a MESSAGE carries, whatever it is wrapped in.
+"""

@@ -6,8 +6,8 @@ from typing import Final
 
 from lxml import etree
 
-from sipgram.payload import xml
-from sipgram.payload.xml import Element
+from sipgram.payload import tree
+from sipgram.payload.tree import Element
 
 TYPE: Final = b"application/dialog-info+xml"
 SPACE: Final = "urn:ietf:params:xml:ns:dialog-info"
@@ -23,8 +23,7 @@ def parse(body: bytes) -> list[Element]:
     Raises:
         ParseError: it is no dialog information.
     """
-    root = xml.parse(body, of="dialog information")
-    xml.check_root(root, _ROOT, of="dialog information")
+    root = tree.parse(body, _ROOT, of="dialog information")
     return root.findall(_DIALOG)
 
 
@@ -41,4 +40,4 @@ def compose(entity: str, documents: Sequence[list[Element]], *, version: int) ->
             if number:  # Ids are the publisher's own.
                 copy.set("id", f"{copy.get('id') or 'd'}.{number}")
             root.append(copy)
-    return xml.written(root)
+    return tree.written(root)

@@ -1,182 +1,20 @@
-"""PIDF, and what several publishers say of one person made one document (RFC 3863, 4479, 4480)."""
+"""PIDF as one publisher writes it and one watcher reads it (RFC 3863, RFC 4479, RFC 4480)."""
 
-from collections.abc import Iterable, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
-from lxml import etree
-
-from sipgram.errors import ParseError
+from sipgram.errors import ParseError, UsageError
 from sipgram.payload import xml
-from sipgram.payload.presence_rules import Provided
-from sipgram.payload.xml import Element
+from sipgram.payload.xml import Element, escape
 
 TYPE: Final = b"application/pidf+xml"
 PIDF: Final = "urn:ietf:params:xml:ns:pidf"
 MODEL: Final = "urn:ietf:params:xml:ns:pidf:data-model"
 RPID: Final = "urn:ietf:params:xml:ns:pidf:rpid"
 CIPID: Final = "urn:ietf:params:xml:ns:pidf:cipid"
-PREFIXES: Final = {None: PIDF, "dm": MODEL, "rpid": RPID, "c": CIPID}
-"""On the root of what we write. Some phones look for the letters ``rpid:``."""
-
-_PRESENCE: Final = f"{{{PIDF}}}presence"
-_TUPLE: Final = f"{{{PIDF}}}tuple"
-_STATUS: Final = f"{{{PIDF}}}status"
-_BASIC: Final = f"{{{PIDF}}}basic"
-_CONTACT: Final = f"{{{PIDF}}}contact"
-_NOTE: Final = f"{{{PIDF}}}note"
-_TIMESTAMP: Final = f"{{{PIDF}}}timestamp"
-_PERSON: Final = f"{{{MODEL}}}person"
-_DEVICE: Final = f"{{{MODEL}}}device"
-_DEVICE_ID: Final = f"{{{MODEL}}}deviceID"
-_OWN: Final = frozenset((PIDF, MODEL))
-TUPLES_MAX: Final = 64
-"""Of one composed document; those of the oldest publications go."""
-
-
-@dataclass(slots=True)
-class Document:
-    """One published PIDF document, read."""
-
-    tuples: list[Element] = field(default_factory=list)
-    persons: list[Element] = field(default_factory=list)
-    devices: list[Element] = field(default_factory=list)
-    notes: list[Element] = field(default_factory=list)
-    others: list[Element] = field(default_factory=list)
-    "What other namespaces have put beside them."
-
-    @classmethod
-    def parse(cls, body: bytes) -> "Document":
-        """Read a document.
-
-        A ``<basic>`` that is neither open nor closed, as baresip writes ``unknown`` at its start,
-        is left to stand: the composed document takes it for closed.
-
-        Raises:
-            ParseError: it is no PIDF.
-        """
-        root = xml.parse(body, of="PIDF document")
-        xml.check_root(root, _PRESENCE, of="PIDF document")
-        found = cls()
-        places = {
-            _TUPLE: found.tuples,
-            _PERSON: found.persons,
-            _DEVICE: found.devices,
-            _NOTE: found.notes,
-        }
-        for child in root:
-            if isinstance(child.tag, str):
-                places.get(child.tag, found.others).append(child)
-        for element in found.tuples:
-            if not element.get("id"):
-                raise ParseError("PIDF document has a tuple without id")
-        return found
-
-
-@dataclass(slots=True)
-class Composed:
-    """The state of one presentity, from which each watcher's document is written."""
-
-    entity: str
-    parts: Document
-
-    @property
-    def is_open(self) -> bool:
-        """Whether anything says that it can be reached."""
-        return any(is_open(element) for element in self.parts.tuples)
-
-    def written(self, provided: Provided) -> bytes:
-        """Return the document with what a watcher may see of it (RFC 5025 §3.3)."""
-        parts = self.parts
-        root = etree.Element(_PRESENCE, nsmap=PREFIXES)
-        root.set("entity", self.entity)
-        chosen: list[Element] = []
-        if provided.services:
-            chosen += parts.tuples
-        if provided.persons:
-            chosen += parts.persons
-        if provided.devices:
-            chosen += parts.devices
-        if provided.notes:
-            chosen += parts.notes
-        if provided.is_everything:
-            chosen += parts.others
-        for element in chosen:
-            copy = deepcopy(element)
-            copy.tail = None
-            if not provided.is_everything:
-                _strip(copy, provided)
-            root.append(copy)
-        etree.cleanup_namespaces(root, top_nsmap=PREFIXES, keep_ns_prefixes=["dm", "rpid"])
-        return xml.written(root)
-
-
-def compose(
-    entity: str,
-    documents: Sequence[tuple[int, Document]],
-    *,
-    reachable: Iterable[str] = (),
-    hard: Document | None = None,
-) -> Composed:
-    """Make one state of what each publisher says.
-
-    ``documents`` come newest first, each with a number that names its publication; ``reachable``
-    names the contacts of phones that are registered and publish nothing; ``hard`` is what holds
-    when nobody says otherwise (RFC 4827).
-
-    The precedence is: of tuples with one contact, or with one id and no other contact, the newest;
-    of persons the newest; of devices with one deviceID the newest; all else is kept. Open tuples
-    stand before closed ones, since many phones read the first alone.
-    """
-    if not documents and hard is not None:
-        documents = [(0, hard)]
-    parts = Document()
-    ids: set[str] = set()
-    contacts: set[str] = set()
-    devices: set[str] = set()
-    seen: set[bytes] = set()
-    for number, document in documents:
-        for element in document.tuples[: TUPLES_MAX - len(parts.tuples)]:
-            contact = _text(element.find(_CONTACT))
-            own_id = element.get("id") or ""
-            if (contact and contact in contacts) or (own_id in ids and not contact):
-                continue
-            if own_id in ids:
-                element = deepcopy(element)
-                element.set("id", f"{own_id}.{number:x}")
-            ids.add(element.get("id") or "")
-            contacts.add(contact)
-            parts.tuples.append(element)
-        if document.persons and not parts.persons:
-            parts.persons = document.persons
-        for element in document.devices:
-            device_id = _text(element.find(_DEVICE_ID)) or element.get("id") or ""
-            if device_id not in devices:
-                devices.add(device_id)
-                parts.devices.append(element)
-        for target, elements in ((parts.notes, document.notes), (parts.others, document.others)):
-            for element in elements:
-                text = etree.tostring(element, method="c14n")
-                if text not in seen:
-                    seen.add(text)
-                    target.append(element)
-    for contact in reachable:
-        parts.tuples.append(_tuple(f"reg{len(parts.tuples)}", is_open=True, contact=contact))
-    if not parts.tuples:
-        parts.tuples.append(_tuple("none", is_open=False))
-    parts.tuples.sort(key=lambda element: not is_open(element))
-    return Composed(entity, parts)
-
-
-def closed(entity: str) -> bytes:
-    """Return a document that says offline and nothing else: for watchers who may not know more."""
-    return Composed(entity, Document(tuples=[_tuple("none", is_open=False)])).written(Provided.ALL)
-
-
-def is_open(element: Element) -> bool:
-    """Say whether a tuple's basic status is open."""
-    return _text(element.find(f"{_STATUS}/{_BASIC}")).lower() == "open"
+_ACTIVITY_RE: Final = re.compile("[a-z]+(-[a-z]+)*")
 
 
 def build(
@@ -192,25 +30,33 @@ def build(
     """Return a document of one publisher; ``activity`` is an element of RPID, such as ``away``.
 
     Raises:
-        ParseError: ``activity`` is no name, or a text holds what XML cannot.
+        UsageError: ``activity`` is no name.
     """
-    root = etree.Element(_PRESENCE, nsmap=PREFIXES)
-    root.set("entity", entity)
-    try:
-        root.append(
-            _tuple(tuple_id, is_open=is_open, contact=contact, note=note, timestamp=timestamp)
+    if activity and not _ACTIVITY_RE.fullmatch(activity):
+        raise UsageError(f"activity is no name of RPID: {activity!r}")
+    shown = f"<note>{escape(note)}</note>" if note else ""
+    person = f"<rpid:activities><rpid:{activity}/></rpid:activities>" if activity else ""
+    person += f"<dm:note>{escape(note)}</dm:note>" if note else ""
+    return "".join(
+        (
+            xml.DECLARATION,
+            f'<presence xmlns="{PIDF}" xmlns:dm="{MODEL}" xmlns:rpid="{RPID}"',
+            f' entity="{escape(entity)}">',
+            f'<tuple id="{escape(tuple_id)}">',
+            f"<status><basic>{'open' if is_open else 'closed'}</basic></status>",
+            f"<contact>{escape(contact)}</contact>" if contact else "",
+            shown,
+            f"<timestamp>{escape(timestamp)}</timestamp>" if timestamp else "",
+            "</tuple>",
+            f'<dm:person id="p1">{person}</dm:person>' if person else "",
+            "</presence>\n",
         )
-        if activity or note:
-            person = etree.SubElement(root, _PERSON)
-            person.set("id", "p1")
-            if activity:
-                activities = etree.SubElement(person, f"{{{RPID}}}activities")
-                etree.SubElement(activities, f"{{{RPID}}}{activity}")
-            if note:
-                etree.SubElement(person, f"{{{MODEL}}}note").text = note
-    except ValueError as error:
-        raise ParseError(f"presence cannot be written as XML: {error}") from None
-    return xml.written(root)
+    ).encode()
+
+
+def closed(entity: str) -> bytes:
+    """Return a document that says offline and nothing else: for watchers who may not know more."""
+    return build(entity, is_open=False, tuple_id="none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,55 +73,25 @@ def summary(body: bytes) -> Summary:
     """Read what matters to people.
 
     Raises:
-        ParseError: it is no PIDF.
+        ParseError, TooLarge: it is no PIDF.
     """
-    document = Document.parse(body)
-    activity = note = ""
-    for element in (*document.persons, *document.tuples, *document.devices):
-        for node in element.iter():
-            if not isinstance(node.tag, str):
-                continue
-            name = etree.QName(node)
-            if name.localname == "activities" and not activity:
-                children = [c for c in node if isinstance(c.tag, str)]
-                activity = etree.QName(children[0]).localname if children else ""
-            if name.localname == "note" and not note:
-                note = _text(node)
-    note = note or next((_text(n) for n in document.notes), "")
-    return Summary(any(is_open(t) for t in document.tuples), note, activity)
+    root = xml.parse(body)
+    if root.name != f"{{{PIDF}}}presence":
+        raise ParseError(f"PIDF document has another root: {root.name[:80]}")
+    tuples = list(root.every(f"{{{PIDF}}}tuple"))
+    statuses = [t.first(f"{{{PIDF}}}status") for t in tuples]
+    is_open = any(
+        status is not None and status.text_of(f"{{{PIDF}}}basic").lower() == "open"
+        for status in statuses
+    )
+    persons = [e for e in root.children if e.name == f"{{{MODEL}}}person"]
+    elements = [e for part in (*persons, *tuples) for e in _all(part)]
+    activities = [e.children[0].local for e in elements if e.local == "activities" and e.children]
+    notes = [e.text for e in (*elements, *root.every(f"{{{PIDF}}}note")) if e.local == "note"]
+    return Summary(is_open, next((n for n in notes if n), ""), next(iter(activities), ""))
 
 
-def _tuple(
-    id: str, *, is_open: bool, contact: str = "", note: str = "", timestamp: str = ""
-) -> Element:
-    element = etree.Element(_TUPLE, nsmap=PREFIXES)
-    element.set("id", id)
-    status = etree.SubElement(element, _STATUS)
-    etree.SubElement(status, _BASIC).text = "open" if is_open else "closed"
-    if contact:
-        etree.SubElement(element, _CONTACT).text = contact
-    if note:
-        etree.SubElement(element, _NOTE).text = note
-    if timestamp:
-        etree.SubElement(element, _TIMESTAMP).text = timestamp
-    return element
-
-
-def _strip(element: Element, provided: Provided) -> None:
-    """Take out of a tuple, person or device what a watcher may not see (RFC 5025 §3.3.2)."""
-    for child in list(element):
-        if not isinstance(child.tag, str):
-            continue
-        name = etree.QName(child)
-        if name.namespace in _OWN:
-            keeps = name.localname != "note" or provided.notes
-        elif name.namespace == RPID:
-            keeps = name.localname in provided.attributes
-        else:
-            keeps = f"{{{name.namespace}}}{name.localname}" in provided.attributes
-        if not keeps:
-            element.remove(child)
-
-
-def _text(element: Element | None) -> str:
-    return "" if element is None else (element.text or "").strip()
+def _all(element: Element) -> Iterator[Element]:
+    yield element
+    for child in element.children:
+        yield from _all(child)

@@ -9,8 +9,8 @@ from typing import ClassVar, Final
 from lxml import etree
 
 from sipgram.errors import ParseError
-from sipgram.payload import xml
-from sipgram.payload.xml import Element
+from sipgram.payload import tree
+from sipgram.payload.tree import Element
 
 TYPE: Final = b"application/auth-policy+xml"
 POLICY: Final = "urn:ietf:params:xml:ns:common-policy"
@@ -134,8 +134,7 @@ class RuleSet:
         Raises:
             ParseError: it is no rule set.
         """
-        root = xml.parse(body, of="presence rules")
-        xml.check_root(root, _name(POLICY, "ruleset"), of="presence rules")
+        root = tree.parse(body, _name(POLICY, "ruleset"), of="presence rules")
         elements = [child for child in root if child.tag == _name(POLICY, "rule")]
         if len(elements) > RULES_MAX:
             raise ParseError(f"presence rules are more than {RULES_MAX}: {len(elements)}")
@@ -184,8 +183,7 @@ def with_identity(body: bytes, watcher: str, handling: Handling | None) -> bytes
         ParseError: the document, when there is one, is no rule set.
     """
     if body:
-        root = xml.parse(body, of="presence rules")
-        xml.check_root(root, _name(POLICY, "ruleset"), of="presence rules")
+        root = tree.parse(body, _name(POLICY, "ruleset"), of="presence rules")
     else:
         root = etree.Element(_name(POLICY, "ruleset"), nsmap={"cp": POLICY, "pr": RULES})
     for rule in root.findall(_name(POLICY, "rule")):
@@ -201,7 +199,7 @@ def with_identity(body: bytes, watcher: str, handling: Handling | None) -> bytes
         named = rule.find(f"{_name(POLICY, 'conditions')}/{_name(POLICY, 'identity')}")
         if named is not None and len(named) == 0:
             root.remove(rule)  # It is for nobody.
-    return xml.written(root)
+    return tree.written(root)
 
 
 def identities(body: bytes) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from lxml import etree
 
-from sipgram.payload import xml
+from sipgram.payload import tree
 
 TYPE: Final = b"application/reginfo+xml"
 SPACE: Final = "urn:ietf:params:xml:ns:reginfo"
@@ -44,4 +44,4 @@ def build(aor: str, id: str, contacts: Sequence[Contact], *, version: int) -> by
         element.set("callid", contact.call_id)
         element.set("cseq", str(contact.cseq))
         etree.SubElement(element, f"{{{SPACE}}}uri").text = contact.uri
-    return xml.written(root)
+    return tree.written(root)

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 from lxml import etree
 
 from sipgram.errors import ParseError
-from sipgram.payload import xml
+from sipgram.payload import tree
 
 TYPE: Final = b"application/watcherinfo+xml"
 SPACE: Final = "urn:ietf:params:xml:ns:watcherinfo"
@@ -41,7 +41,7 @@ def build(
         element.set("status", watcher.status)
         element.set("event", watcher.event)
         element.text = watcher.uri
-    return xml.written(root)
+    return tree.written(root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,7 @@ class Document:
         Raises:
             ParseError: it is no watcher information.
         """
-        root = xml.parse(body, of="watcher information")
-        xml.check_root(root, f"{{{SPACE}}}watcherinfo", of="watcher information")
+        root = tree.parse(body, f"{{{SPACE}}}watcherinfo", of="watcher information")
         version = root.get("version") or ""
         if not (version.isascii() and version.isdigit() and len(version) < 11):
             raise ParseError(f"watcher information has a malformed version: {version[:20]!r}")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from sipgram.payload import dialog_info
-from sipgram.payload.xml import Element
+from sipgram.payload.tree import Element
 from sipgram.services.event_package import Published, Watcher
 from sipgram.sip.event import Content
 from sipgram.sip.subscription import Phase, Subscription

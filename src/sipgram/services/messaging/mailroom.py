@@ -98,9 +98,9 @@ class Mailroom:
 
     # ---- news of the location table --------------------------------------------------------
 
-    def has_inbox(self, aor: Aor) -> bool:
+    def has_inbox(self, aor: str) -> bool:
         """Say whether something waits for an AoR, or a device of it is away."""
-        return self.ledger.find(str(aor)) is not None
+        return self.ledger.find(aor) is not None
 
     def on_gone(self, entry: Entry, binding: BoundDevice) -> None:
         """A device is away: what comes from now on waits for it."""

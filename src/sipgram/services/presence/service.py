@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from sipgram.errors import ParseError
-from sipgram.payload import pidf
+from sipgram.payload import composition, pidf
+from sipgram.payload.composition import Document
 from sipgram.payload.presence_rules import BLOCKING, Decision, Handling, Provided, RuleSet
 from sipgram.services.event_package import Published, Watcher
 from sipgram.services.presence.store import HARD_STATE, RULES, KeptDocument
@@ -66,7 +67,7 @@ class Presence:
         self._published: dict[str, Sequence[Published]] = {}
         self._states: dict[str, _State] = {}
         self._rules: dict[str, RuleSet] = {}
-        self._hard: dict[str, pidf.Document] = {}
+        self._hard: dict[str, Document] = {}
         self._subscribers: Subscribers
 
     def attach(self, subscribers: Subscribers) -> None:
@@ -107,7 +108,7 @@ class Presence:
         Raises:
             ParseError: it is no PIDF.
         """
-        pidf.Document.parse(body)
+        Document.parse(body)
 
     def published(self, aor: str, publications: Sequence[Published], now: float) -> None:
         """Take what is published for an AoR now."""
@@ -149,7 +150,7 @@ class Presence:
             self._hard.pop(aor, None)
             if document.body:
                 try:
-                    self._hard[aor] = pidf.Document.parse(document.body)
+                    self._hard[aor] = Document.parse(document.body)
                 except ParseError:
                     return
         if tells:
@@ -182,10 +183,10 @@ class Presence:
         rules = self._rules.get(aor, _NOBODY)
         return rules.decide(watcher, now_utc=self._wall(), default=default)
 
-    def _compose(self, aor: str) -> pidf.Composed:
+    def _compose(self, aor: str) -> composition.Composed:
         publications = self._published.get(aor, ())
         documents = [
-            (len(publications) - number, pidf.Document.parse(publication.body))
+            (len(publications) - number, Document.parse(publication.body))
             for number, publication in enumerate(reversed(publications))
         ]
         reachable: list[str] = []
@@ -194,7 +195,7 @@ class Presence:
             is_anyone = any(uri not in publishers for uri in self._contacts_of(aor))
             reachable = [aor] if is_anyone else []
         hard = self._hard.get(aor) if not reachable else None
-        return pidf.compose(aor, documents, reachable=reachable, hard=hard)
+        return composition.compose(aor, documents, reachable=reachable, hard=hard)
 
 
 class _State:
@@ -202,7 +203,7 @@ class _State:
 
     __slots__ = ("_closed", "_tails", "composed", "decisions")
 
-    def __init__(self, composed: pidf.Composed) -> None:
+    def __init__(self, composed: composition.Composed) -> None:
         self.composed = composed
         self.decisions: dict[str, Decision] = {}
         self._tails: dict[Provided, bytes] = {}
