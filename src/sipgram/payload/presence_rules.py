@@ -1,9 +1,10 @@
 """Who may see what of a presentity (RFC 4745 common policy, RFC 5025 presence rules)."""
 
 import enum
+import re
+from calendar import timegm
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import ClassVar, Final
 
 from lxml import etree
@@ -16,6 +17,11 @@ TYPE: Final = b"application/auth-policy+xml"
 POLICY: Final = "urn:ietf:params:xml:ns:common-policy"
 RULES: Final = "urn:ietf:params:xml:ns:pres-rules"
 RULES_MAX: Final = 1_000
+_TIME_RE: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d+)?"
+    r"(?:Z|(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>\d\d))?",
+    re.ASCII,
+)
 
 _SERVICES: Final = frozenset(("provide-services", "provide-devices", "provide-persons"))
 _ATTRIBUTES: Final = {
@@ -334,12 +340,17 @@ def _validity(element: Element) -> tuple[tuple[float, float], ...]:
 
 
 def _instant(element: Element) -> float:
+    """Read an xs:dateTime; without a zone it is taken as UTC."""
     text = (element.text or "").strip()
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ParseError(f"presence rules have a malformed time: {text[:40]}") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    match = _TIME_RE.fullmatch(text)
+    if match is None:
+        raise ParseError(f"presence rules have a malformed time: {text[:40]}")
+    numbers = [int(match[n]) for n in range(1, 7)]
+    seconds = float(timegm((*numbers, 0, 0, 0)))
+    if match["sign"]:
+        offset = 3600 * int(match["hours"]) + 60 * int(match["minutes"])
+        seconds += offset if match["sign"] == "-" else -offset
+    return seconds
 
 
 def _children(element: Element | None) -> list[Element]:

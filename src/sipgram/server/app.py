@@ -182,12 +182,19 @@ async def build(
         keeping,
         certificates,
     )
-    await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
-    await _listen(server)
-    own_addresses.update(endpoint.own_addresses())
-    await _restore(server, registrar, rows)
-    await keeping.restore()
+    await _start(server, registrar, rows, own_addresses)
     return server
+
+
+async def _start(
+    server: Server, registrar: Registrar, rows: BindingRows, own_addresses: set[tuple[str, int]]
+) -> None:
+    """Open the listeners, and take back what was kept."""
+    await _load_messages(server.mailroom)  # Before anybody is served: order depends on it (D16).
+    await _listen(server)
+    own_addresses.update(server.endpoint.own_addresses())
+    await _restore(server, registrar, rows)
+    await server.presence_keeping.restore()
 
 
 def _presence(

@@ -28,11 +28,11 @@ from sipgram.services.registrar.location import Binding, Locations
 from sipgram.services.registrar.reg_event import RegistrationEvent
 from sipgram.settings import Settings
 from sipgram.sip.branch import Brancher
-from sipgram.sip.dialog import Dialog
-from sipgram.sip.event import Event
+from sipgram.sip.events.dialog import Dialog
+from sipgram.sip.events.header import Event
+from sipgram.sip.events.subscription import Phase, Subscription
 from sipgram.sip.message.uri import SipUri
 from sipgram.sip.sink import Flow
-from sipgram.sip.subscription import Phase, Subscription
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.presence")
@@ -129,28 +129,6 @@ def build_presence(
     waiting_of: Callable[[str], int],
 ) -> PresenceParts:
     """Make the parts; the caller routes SUBSCRIBE and PUBLISH to them."""
-    newest_id = 0
-
-    def new_id() -> int:
-        nonlocal newest_id
-        newest_id = max(newest_id + 1, int(wall() * 1_000_000))
-        return newest_id
-
-    def contacts_of(aor: str) -> Sequence[bytes]:
-        try:
-            bindings = locations.find(aor.encode()).bindings
-        except (Refusal, PeerError):
-            return ()
-        now = clock()
-        return [binding.uri for binding in bindings if binding.expires > now]
-
-    def contact_at(aor: str, flow: Flow) -> bytes:
-        try:
-            bindings = locations.find(aor.encode()).bindings
-        except (Refusal, PeerError):
-            return b""
-        return next((b.uri for b in bindings if b.source is flow or b.flow is flow), b"")
-
     packages: dict[bytes, EventPackage] = {}
     subscriptions = Subscriptions(
         packages,
@@ -162,24 +140,10 @@ def build_presence(
         find_flow=flows.find,
     )
     subscriptions.attach(table)
-    watchers = WatcherInfo(watchers_of=lambda aor: subscriptions.of(b"presence", aor))
-
-    def on_watched(subscription: Subscription, now: float) -> None:
-        watchers.note(subscription)
-        subscriptions.changed(b"presence.winfo", subscription.resource, now)
-
-    presence = Presence(
-        settings=settings.presence, contacts_of=contacts_of, wall=wall, on_watched=on_watched
+    presence = _add_packages(
+        packages, subscriptions, settings=settings, locations=locations, clock=clock, wall=wall
     )
-    presence.attach(subscriptions)
-    for package in (
-        presence,
-        watchers,
-        DialogEvent(presence.admit, changed=subscriptions.changed),
-        MessageSummary(waiting_of),
-        RegistrationEvent(locations.find),
-    ):
-        packages[package.name] = package
+    packages[b"message-summary"] = MessageSummary(waiting_of)
     publishing = Publishing(
         locations.find,
         packages,
@@ -187,8 +151,8 @@ def build_presence(
         settings=settings.events,
         clock=clock,
         wall=wall,
-        new_id=new_id,
-        contact_at=contact_at,
+        new_id=_Ids(wall),
+        contact_at=_Contacts(locations, clock).at,
     )
     publishing.attach(table)
     subscribing = Subscribing(
@@ -205,6 +169,73 @@ def build_presence(
     )
     locations.on_change = parts.on_binding
     return parts
+
+
+def _add_packages(
+    packages: dict[bytes, EventPackage],
+    subscriptions: Subscriptions,
+    *,
+    settings: Settings,
+    locations: Locations,
+    clock: Callable[[], float],
+    wall: Callable[[], float],
+) -> Presence:
+    watchers = WatcherInfo(watchers_of=lambda aor: subscriptions.of(b"presence", aor))
+
+    def on_watched(subscription: Subscription, now: float) -> None:
+        watchers.note(subscription)
+        subscriptions.changed(b"presence.winfo", subscription.resource, now)
+
+    presence = Presence(
+        settings=settings.presence,
+        contacts_of=_Contacts(locations, clock).of,
+        wall=wall,
+        on_watched=on_watched,
+    )
+    presence.attach(subscriptions)
+    found: tuple[EventPackage, ...] = (
+        presence,
+        watchers,
+        DialogEvent(presence.admit, changed=subscriptions.changed),
+        RegistrationEvent(locations.find),
+    )
+    packages.update({package.name: package for package in found})
+    return presence
+
+
+class _Ids:
+    """Numbers that rise over restarts, too: the time, in microseconds."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._newest = 0
+
+    def __call__(self) -> int:
+        self._newest = max(self._newest + 1, int(self._wall() * 1_000_000))
+        return self._newest
+
+
+class _Contacts:
+    """The bindings of an AoR, as presence asks for them."""
+
+    def __init__(self, locations: Locations, clock: Callable[[], float]) -> None:
+        self._locations = locations
+        self._clock = clock
+
+    def of(self, aor: str) -> Sequence[bytes]:
+        now = self._clock()
+        return [binding.uri for binding in self._bindings(aor) if binding.expires > now]
+
+    def at(self, aor: str, flow: Flow) -> bytes:
+        """Return the contact that is reached over, or registered from, a flow."""
+        own = (b.uri for b in self._bindings(aor) if b.source is flow or b.flow is flow)
+        return next(own, b"")
+
+    def _bindings(self, aor: str) -> Sequence[Binding]:
+        try:
+            return self._locations.find(aor.encode()).bindings
+        except (Refusal, PeerError):
+            return ()
 
 
 class PresenceKeeping:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from sipgram.sip.subscription import Phase, Subscription
+from sipgram.sip.events.subscription import Phase, Subscription
 
 
 class Published(Protocol):

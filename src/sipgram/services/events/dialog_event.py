@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from sipgram.payload import dialog_info
 from sipgram.payload.tree import Element
 from sipgram.services.event_package import Published, Watcher
-from sipgram.sip.event import Content
-from sipgram.sip.subscription import Phase, Subscription
+from sipgram.sip.events.header import Content
+from sipgram.sip.events.subscription import Phase, Subscription
 
 
 class DialogEvent:

@@ -5,8 +5,8 @@ from typing import Final
 
 from sipgram.errors import Refusal
 from sipgram.services.event_package import Published, Watcher
-from sipgram.sip.event import Content
-from sipgram.sip.subscription import Phase, Subscription
+from sipgram.sip.events.header import Content
+from sipgram.sip.events.subscription import Phase, Subscription
 
 TYPE: Final = b"application/simple-message-summary"
 

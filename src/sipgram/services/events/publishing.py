@@ -11,9 +11,9 @@ from sipgram.services.events.publication import ETAG_BYTES_MAX, Publication, eta
 from sipgram.services.events.service import Resource
 from sipgram.services.events.store import EventStore
 from sipgram.settings import EventSettings
-from sipgram.sip import event
-from sipgram.sip.deadlines import Deadlines
-from sipgram.sip.event import Event
+from sipgram.sip.events import header
+from sipgram.sip.events.deadlines import Deadlines
+from sipgram.sip.events.header import Event
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.message import Message
 from sipgram.sip.sink import Flow
@@ -86,8 +86,8 @@ class Publishing:
         if account_id is not None and account_id != resource.account_id:  # Step 3.
             raise Refusal(403, f"Not Your AoR: {resource.aor}")
         known = self._known(request, package, str(resource.aor))  # Step 4.
-        granted_s = event.granted(  # Step 5.
-            event.expires_of(request, self._settings.publish_expires_s),
+        granted_s = header.granted(  # Step 5.
+            header.expires_of(request, self._settings.publish_expires_s),
             least_s=self._settings.expires_min_s,
             most_s=self._settings.expires_max_s,
         )

@@ -9,15 +9,15 @@ from sipgram.services.event_package import EventPackage, Watcher
 from sipgram.services.events.store import EventStore
 from sipgram.services.events.subscriptions import Subscriptions
 from sipgram.settings import EventSettings
-from sipgram.sip import event
 from sipgram.sip.branch import Brancher
-from sipgram.sip.dialog import Dialog, contact_of
-from sipgram.sip.event import Event
+from sipgram.sip.events import header
+from sipgram.sip.events.dialog import Dialog, contact_of
+from sipgram.sip.events.header import Event
+from sipgram.sip.events.subscription import Phase, Subscription
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.sink import Flow
-from sipgram.sip.subscription import Phase, Subscription
 
 
 class Resource(Protocol):
@@ -72,12 +72,12 @@ class Subscribing:
         package = self._packages.get(wanted.package)
         if package is None:
             raise Refusal(489, f"Bad Event: {shown(wanted.package)}", (self.allow_events,))
-        accepted = event.accepts(request, package.types[0])
-        if not any(event.is_accepted(kind, accepted) for kind in package.types):
+        accepted = header.accepts(request, package.types[0])
+        if not any(header.is_accepted(kind, accepted) for kind in package.types):
             line = b"Accept: " + b", ".join(package.types)
             raise Refusal(406, f"Not Acceptable: {shown(b', '.join(accepted))}", (line,))
-        wished = event.expires_of(request, self._settings.expires_s)
-        granted_s = event.granted(
+        wished = header.expires_of(request, self._settings.expires_s)
+        granted_s = header.granted(
             wished, least_s=self._settings.expires_min_s, most_s=self._settings.expires_max_s
         )
         if request.to_tag:

@@ -14,8 +14,8 @@ from sipgram.services.answers import Done
 from sipgram.services.events.publication import Publication
 from sipgram.services.events.store import KeptSubscription
 from sipgram.services.events.subscriptions import RESERVED
+from sipgram.sip.events.subscription import Subscription
 from sipgram.sip.sink import Flow
-from sipgram.sip.subscription import Subscription
 
 PAGE_ROWS = 500
 """Rows read in one turn of the loop at start."""

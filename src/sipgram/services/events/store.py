@@ -5,7 +5,7 @@ from typing import Protocol
 
 from sipgram.services.answers import Done
 from sipgram.services.events.publication import Publication
-from sipgram.sip.subscription import Subscription
+from sipgram.sip.events.subscription import Subscription
 
 
 class KeptSubscription(Protocol):

@@ -9,9 +9,9 @@ from sipgram.services.event_package import EventPackage
 from sipgram.services.events.store import EventStore
 from sipgram.settings import EventSettings
 from sipgram.sip.branch import Brancher
-from sipgram.sip.deadlines import Deadlines
+from sipgram.sip.events.deadlines import Deadlines
+from sipgram.sip.events.subscription import Phase, Subscription
 from sipgram.sip.sink import Flow
-from sipgram.sip.subscription import Phase, Subscription
 from sipgram.sip.timers import NEVER, Sleeper
 from sipgram.sip.transaction.table import TransactionTable
 

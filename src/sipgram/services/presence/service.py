@@ -10,8 +10,8 @@ from sipgram.payload.presence_rules import BLOCKING, Decision, Handling, Provide
 from sipgram.services.event_package import Published, Watcher
 from sipgram.services.presence.store import HARD_STATE, RULES, KeptDocument
 from sipgram.settings import PresenceSettings
-from sipgram.sip.event import Content
-from sipgram.sip.subscription import Phase, Subscription
+from sipgram.sip.events.header import Content
+from sipgram.sip.events.subscription import Phase, Subscription
 
 _HANDLINGS: Final = {
     "allow": Handling.ALLOW,

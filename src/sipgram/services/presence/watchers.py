@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 from sipgram.errors import Refusal
 from sipgram.payload import winfo
 from sipgram.services.event_package import Published, Watcher
-from sipgram.sip.event import Content
-from sipgram.sip.subscription import Phase, Subscription
+from sipgram.sip.events.header import Content
+from sipgram.sip.events.subscription import Phase, Subscription
 
 ENDED_MAX: Final = 10_000
 """Ended subscriptions whose reason is remembered until the owner has been told."""

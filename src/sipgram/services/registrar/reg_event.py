@@ -7,8 +7,8 @@ from sipgram.errors import Refusal
 from sipgram.payload import reginfo
 from sipgram.services.event_package import Published, Watcher
 from sipgram.services.registrar.location import AorEntry
-from sipgram.sip.event import Content
-from sipgram.sip.subscription import Phase, Subscription
+from sipgram.sip.events.header import Content
+from sipgram.sip.events.subscription import Phase, Subscription
 
 
 class RegistrationEvent:

@@ -8,8 +8,8 @@ client transactions.
 import enum
 from typing import Final, Protocol
 
-from sipgram.sip.dialog import Dialog, contact_of
-from sipgram.sip.event import Event
+from sipgram.sip.events.dialog import Dialog, contact_of
+from sipgram.sip.events.header import Event
 from sipgram.sip.message.message import Message
 from sipgram.sip.sink import Cause, ClientSide, Flow
 from sipgram.sip.timers import NEVER, Sleeper
