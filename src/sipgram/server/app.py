@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +19,12 @@ from sipgram.errors import Error, SettingsError
 from sipgram.identity import Entropy, NodeId, SystemEntropy
 from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
-from sipgram.net.tcp import TcpFlow
-from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
+from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher, Service
-from sipgram.server.presence import (
-    PresenceKeeping,
-    PresenceParts,
-    WatcherFlows,
-    address_by,
-    build_presence,
-    event_rows,
-)
+from sipgram.server.http_api import Api, Foundation, build_api, news_of
+from sipgram.server.presence import PresenceParts, build_presence
 from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
@@ -40,7 +32,6 @@ from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.sql import MessageRows
-from sipgram.services.presence.sql import DocumentRows
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
@@ -48,9 +39,8 @@ from sipgram.settings import Settings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.keep_alive import KeepAlives
 from sipgram.sip.message.nonce import NonceMint
-from sipgram.sip.message.uri import Aor, SipUri
-from sipgram.sip.proxy import ForkTimes, Proxy
-from sipgram.sip.sink import Flow
+from sipgram.sip.message.uri import Aor
+from sipgram.sip.proxy import Carrier, ForkTimes, Proxy
 from sipgram.sip.timers import Timers
 
 log = structlog.get_logger("sipgram.server")
@@ -74,23 +64,6 @@ class AccountsByAor:
         return aor if account is None else Aor(account.user, account.domain)
 
 
-class ContactRoutes:
-    """Chooses the flow of a binding (D27), and hears when it has closed (D28)."""
-
-    def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
-        if isinstance(flow, TcpFlow):
-            flow.closed.add_done_callback(lambda _: closed())
-
-    def flow_to(self, contact: SipUri, source: Flow) -> Flow:
-        if not isinstance(source, UdpFlow) or contact.param(b"transport") not in (None, b"udp"):
-            return source
-        port = contact.port or 5060
-        if contact.host.strip(b"[]") != source.host or port == source.port:
-            return source
-        # From the listener that the phone knows, with the zone that its address has.
-        return source.listener.flow((source.address[0], port))
-
-
 @dataclass(slots=True)
 class Server:
     """The running parts that others look at."""
@@ -106,9 +79,10 @@ class Server:
     mailroom: Mailroom
     calls: Calls
     keep_alives: KeepAlives
+    contacts: Contacts
     presence: PresenceParts
-    presence_keeping: PresenceKeeping
     certificates: Certificates | None = None
+    api: Api | None = None
     listeners: tuple[Address, ...] = ()
 
     def close_idle(self, now: float) -> None:
@@ -118,6 +92,7 @@ class Server:
 
     async def close(self) -> None:
         """Close sockets, then the database."""
+        self.contacts.routes.is_over = True
         await self.endpoint.close()
         with suppress(TimeoutError):
             # A writer that hangs dies with this process; what it holds was answered by no 2xx.
@@ -157,30 +132,27 @@ async def build(
     endpoint = _endpoint(settings, dispatcher, certificates, timers)
     rows = BindingRows(kept.engine, kept.writer, wall=time.time)
     keep_alives = _keep_alives(settings, endpoint)
-    registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives)
+    contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
+    registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives, contacts)
     routes[b"REGISTER"] = registrar
-    times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
-    proxy = Proxy(endpoint.table, brancher, times=times, user=locations, keeper=mailroom.deposits)
-    mailroom.attach(endpoint.table, locations.find, locations, rearm=endpoint.after_batch)
-    calls = _calls(kept, settings, endpoint, locations, entropy)
-    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.after_batch)
-    presence, keeping = _presence(settings, kept, endpoint, locations, mailroom, calls, brancher)
-    routes[b"SUBSCRIBE"], routes[b"PUBLISH"] = presence.subscribing, presence.publishing
+    carrier = contacts.dialler
+    proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
+    rearm = endpoint.after_batch
+    parts = Foundation(settings, *kept, entropy, locations, mailroom)
+    api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
+    mailroom.attach(
+        *(endpoint.table, locations.find, locations),
+        carrier=carrier,
+        rearm=rearm,
+        news=news_of(api),
+    )
+    calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
+    dispatcher.attach(endpoint.table, proxy, calls, rearm=rearm)
+    presence = build_presence(parts, endpoint, brancher, calls.ways, contacts.routes)
+    routes |= presence.routes
     server = Server(
-        settings,
-        endpoint,
-        dispatcher,
-        locations,
-        kept.accounts,
-        gate,
-        kept.engine,
-        kept.writer,
-        mailroom,
-        calls,
-        keep_alives,
-        presence,
-        keeping,
-        certificates,
+        *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
+        *(mailroom, calls, keep_alives, contacts, presence, certificates, api),
     )
     await _start(server, registrar, rows, own_addresses)
     return server
@@ -194,32 +166,22 @@ async def _start(
     await _listen(server)
     own_addresses.update(server.endpoint.own_addresses())
     await _restore(server, registrar, rows)
-    await server.presence_keeping.restore()
+    await server.presence.restore()
 
 
-def _presence(
+def _proxy(
     settings: Settings,
-    kept: "_Kept",
     endpoint: Endpoint,
+    brancher: Brancher,
     locations: Locations,
     mailroom: Mailroom,
-    calls: Calls,
-    brancher: Brancher,
-) -> tuple[PresenceParts, PresenceKeeping]:
-    rows = event_rows(kept.engine, kept.writer)
-    parts = build_presence(
-        settings,
-        locations=locations,
-        store=rows,
-        brancher=brancher,
-        table=endpoint.table,
-        address_of=address_by(calls.ways),
-        flows=WatcherFlows(ContactRoutes(), locations),
-        clock=asyncio.get_running_loop().time,
-        wall=time.time,
-        waiting_of=mailroom.waiting_count,
+    carrier: Carrier,
+) -> Proxy:
+    times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
+    keeper = mailroom.deposits
+    return Proxy(
+        endpoint.table, brancher, times=times, user=locations, keeper=keeper, carrier=carrier
     )
-    return parts, PresenceKeeping(parts, rows, DocumentRows(kept.engine, wall=time.time), endpoint)
 
 
 def _registrar(
@@ -229,14 +191,16 @@ def _registrar(
     entropy: Entropy,
     mailroom: Mailroom,
     keep_alives: KeepAlives,
+    contacts: Contacts,
 ) -> Registrar:
     return Registrar(
         locations,
-        routes=ContactRoutes(),
+        routes=contacts.routes,
         settings=settings.registrar,
         entropy=entropy,
         store=rows,
         on_bound=(mailroom.on_bound,),
+        on_moved=(contacts.moves.add,),
         keep_alive=keep_alives.add,
     )
 
@@ -250,7 +214,12 @@ def _keep_alives(settings: Settings, endpoint: Endpoint) -> KeepAlives:
 
 
 def _calls(
-    kept: "_Kept", settings: Settings, endpoint: Endpoint, locations: Locations, entropy: Entropy
+    kept: "_Kept",
+    settings: Settings,
+    endpoint: Endpoint,
+    locations: Locations,
+    entropy: Entropy,
+    carrier: Carrier,
 ) -> Calls:
     return build_calls(
         endpoint.table.invites,
@@ -259,6 +228,7 @@ def _calls(
         locations=locations,
         ways=Ways(endpoint, entropy=entropy),
         settings=settings.calls,
+        carrier=carrier,
         clock=asyncio.get_running_loop().time,
         rearm=endpoint.after_batch,
     )
@@ -403,6 +373,8 @@ async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> N
             log.info("binding not restored", aor=kept.aor, reason=str(error))
         else:
             restored += 1
+    if server.api is not None:
+        await server.api.load()
     endpoint.after_batch()  # Their keep-alives have begun.
     if restored:
         log.info("bindings restored", count=restored)

@@ -109,7 +109,16 @@ async def _serve_http(
     async def problems() -> list[str]:
         return ["draining"] if server.dispatcher.is_draining else []
 
-    app = build_http(registry=registry, problems=problems, version=version("sipgram"))
+    assert server.api is not None
+    app = build_http(
+        registry=registry,
+        problems=problems,
+        version=version("sipgram"),
+        guard=server.api.guard,
+        routers=server.api.routers(),
+        limits=server.settings.http,
+    )
+    await stack.enter_async_context(server.api.running())
     http = HttpServer(app)
     bound = await http.start(*http_address(server.settings))
     stack.push_async_callback(http.close)
@@ -164,7 +173,7 @@ async def _follow_documents(server: Server) -> None:
     while True:
         await asyncio.sleep(ACCOUNTS_EVERY_S)
         try:
-            await server.presence_keeping.follow()
+            await server.presence.follow()
         except Unavailable as error:
             log.warning("documents not read", reason=str(error))
 

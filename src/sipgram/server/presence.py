@@ -1,17 +1,18 @@
 """Wires event notification and presence: packages, subscriptions, publications (RFC 6665, 3903, 3856)."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sipgram.db.writer import Writer
 from sipgram.errors import Error, PeerError, Refusal
 from sipgram.net.endpoint import Address, Endpoint
+from sipgram.server.dispatch import Service
+from sipgram.server.http_api import Foundation
 from sipgram.server.ways import Ways
 from sipgram.services.event_package import EventPackage
 from sipgram.services.events.dialog_event import DialogEvent
@@ -85,7 +86,23 @@ class PresenceParts:
     presence: Presence
     locations: Locations
     clock: Callable[[], float]
-    to_audit: list[str]
+    to_audit: list[str] = field(default_factory=list)
+    keeping: "PresenceKeeping | None" = None
+
+    @property
+    def routes(self) -> dict[bytes, Service]:
+        """What answers which method."""
+        return {b"SUBSCRIBE": self.subscribing, b"PUBLISH": self.publishing}
+
+    async def restore(self) -> None:
+        """Take back what was kept."""
+        if self.keeping is not None:
+            await self.keeping.restore()
+
+    async def follow(self) -> None:
+        """Take the rules that commands and other programs have written."""
+        if self.keeping is not None:
+            await self.keeping.follow()
 
     def on_binding(self, binding: Binding) -> None:
         """A binding has come or gone."""
@@ -115,7 +132,7 @@ class PresenceParts:
             self.subscriptions.changed(b"message-summary", aor, now)
 
 
-def build_presence(
+def assemble(
     settings: Settings,
     *,
     locations: Locations,
@@ -128,7 +145,7 @@ def build_presence(
     wall: Callable[[], float],
     waiting_of: Callable[[str], int],
 ) -> PresenceParts:
-    """Make the parts; the caller routes SUBSCRIBE and PUBLISH to them."""
+    """Make the parts, without a database of their own."""
     packages: dict[bytes, EventPackage] = {}
     subscriptions = Subscriptions(
         packages,
@@ -164,9 +181,7 @@ def build_presence(
         brancher=brancher,
         flows=flows,
     )
-    parts = PresenceParts(
-        subscriptions, subscribing, publishing, presence, locations, clock, to_audit=[]
-    )
+    parts = PresenceParts(subscriptions, subscribing, publishing, presence, locations, clock)
     locations.on_change = parts.on_binding
     return parts
 
@@ -314,11 +329,23 @@ class PresenceKeeping:
         return self._endpoint.udp_flow(address.host, address.port, local_port=local_port)
 
 
-def event_rows(engine: AsyncEngine, writer: Writer) -> EventRows:
-    """Return the tables of subscriptions and publications."""
-    return EventRows(engine, writer, wall=time.time)
-
-
-def address_by(ways: Ways) -> Callable[[Flow], bytes]:
-    """Return how a peer on a flow reaches us: host, port and parameters of a URI."""
-    return lambda flow: ways.side(flow, b"sip:" + flow.host).address
+def build_presence(
+    base: Foundation, endpoint: Endpoint, brancher: Brancher, ways: Ways, contacts: ContactFlows
+) -> PresenceParts:
+    """Make the parts on the server's database; their ``routes`` are what answers which method."""
+    rows = EventRows(base.engine, base.writer, wall=time.time)
+    parts = assemble(
+        base.settings,
+        locations=base.locations,
+        store=rows,
+        brancher=brancher,
+        table=endpoint.table,
+        address_of=lambda flow: ways.side(flow, b"sip:" + flow.host).address,
+        flows=WatcherFlows(contacts, base.locations),
+        clock=asyncio.get_running_loop().time,
+        wall=time.time,
+        waiting_of=base.mailroom.waiting_count,
+    )
+    documents = DocumentRows(base.engine, wall=time.time)
+    parts.keeping = PresenceKeeping(parts, rows, documents, endpoint)
+    return parts

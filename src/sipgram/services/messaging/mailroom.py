@@ -9,14 +9,19 @@ from sipgram.errors import PeerError, Refusal
 from sipgram.services.messaging.deposits import Deposits, MessageIds
 from sipgram.services.messaging.drain import BoundDevice, Drainer
 from sipgram.services.messaging.inbox import Inbox
-from sipgram.services.messaging.ledger import DEVICE_S, Ledger
+from sipgram.services.messaging.ledger import DEVICE_S, Ledger, MessageNews
 from sipgram.services.messaging.live import LiveBranches
-from sipgram.services.messaging.store import DueMessage, MessageStore, WaitingMessage
+from sipgram.services.messaging.store import (
+    DueMessage,
+    MessageStore,
+    StoredMessage,
+    WaitingMessage,
+)
 from sipgram.settings import MessagingSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
-from sipgram.sip.proxy import OutcomeUser
+from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.messaging")
@@ -88,9 +93,16 @@ class Mailroom:
         find: Callable[[bytes], Entry],
         user: OutcomeUser,
         *,
+        carrier: Carrier = AS_IT_IS,
         rearm: Callable[[], None] = lambda: None,
+        news: Sequence[MessageNews] = (),
     ) -> None:
-        """Take the transactions to deliver by, and the location table to look in."""
+        """Take the transactions to deliver by, and the location table to look in.
+
+        ``news`` hear what becomes of messages that wait.
+        """
+        self.ledger.news = tuple(news)
+        self.drainer.carrier = carrier
         self._find = find
         self.drainer.table = table
         self.drainer.user = user
@@ -186,6 +198,20 @@ class Mailroom:
         entry = self._entry(inbox.aor)
         if entry is not None:
             entry.has_inbox = False
+
+    def cancel(self, id: int, done: Callable[[bool], None]) -> None:
+        """Take back a message that nobody has taken; tell whether there was such a one."""
+
+        def on_read(messages: Sequence[StoredMessage] | None) -> None:
+            for message in messages or ():
+                inbox = self.ledger.find(message.aor)
+                if inbox is not None and inbox.is_untaken(id):
+                    self.ledger.end(inbox, message, "cancelled")
+                    done(True)
+                    return
+            done(False)
+
+        self._store.read([id], on_read)
 
     # ---- restart ---------------------------------------------------------------------------
 

@@ -296,10 +296,22 @@ class Locations:
         others = [b for b in entry.bindings if b.reg_id and b.instance == target.instance]
         return max(others, key=lambda b: b.updated, default=None)
 
-    def end_flow(self, entry: AorEntry, flow: Flow) -> None:
-        """A connection has closed: "an Outbound flow ends at once" (D28)."""
-        for binding in [b for b in entry.bindings if b.reg_id and b.flow is flow]:
-            self.lose(entry, binding)
+    def on_stream(self, target: Target) -> "Binding | None":
+        """Return a binding of the same device that is on a connection (D26)."""
+        if not isinstance(target, Binding) or target.entry is None or not target.instance:
+            return None
+        others = [b for b in target.entry.bindings if b.flow.is_reliable]
+        others = [b for b in others if b.instance == target.instance]
+        return max(others, key=lambda b: b.updated, default=None)
+
+    def change_flow(self, binding: Binding, flow: Flow) -> None:
+        """Reach a contact in another way than before (D28)."""
+        self._leave_stream(binding)
+        if binding.source is binding.flow:
+            binding.source = flow
+        binding.flow = flow
+        if flow.is_reliable:
+            self._on_stream.setdefault(flow, []).append(binding)
 
     def drop_expired(self, entry: AorEntry, now: float) -> None:
         """Remove the bindings whose time is over."""

@@ -11,6 +11,7 @@ from sipgram.services.registrar import outbound, rules
 from sipgram.services.registrar.location import AorEntry, Binding, Locations
 from sipgram.services.registrar.rules import Wish
 from sipgram.services.registrar.store import BindingStore, KeptBinding
+from sipgram.services.registrar.streams import Connections, Streams
 from sipgram.settings import RegistrarSettings
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import SipUri
@@ -25,14 +26,11 @@ class Changes(NamedTuple):
     "Removed or replaced, of those that were there before."
 
 
-class Routes(Protocol):
+class Routes(Connections, Protocol):
     """Who knows the flow that reaches a contact."""
 
     def flow_to(self, contact: SipUri, source: Flow) -> Flow:
         """Return the contact's own address when that is where the REGISTER came from (D27)."""
-
-    def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
-        """Call ``closed`` once when a connection has closed; a datagram's flow never does."""
 
 
 class Registrar:
@@ -47,18 +45,23 @@ class Registrar:
         entropy: Entropy,
         store: BindingStore,
         on_bound: tuple[Callable[[AorEntry, Binding], None], ...] = (),
+        on_moved: tuple[Callable[[Binding, Binding], None], ...] = (),
         keep_alive: Callable[[Binding], None] = lambda binding: None,
     ) -> None:
-        """``keep_alive`` gets each UDP binding behind NAT, once (D27)."""
+        """``keep_alive`` gets each UDP binding behind NAT, once (D27).
+
+        ``on_moved`` hears of a device that has registered by another flow: the binding that has
+        ended, and the one in its place (D28).
+        """
         self._locations = locations
         self._routes = routes
         self._settings = settings
         self._entropy = entropy
         self._store = store
         self._on_bound = on_bound
+        self._on_moved = on_moved
         self._keep_alive = keep_alive
-        # Connections with Outbound flows, and whose; no more than there are connections.
-        self._watched: dict[Flow, dict[AorEntry, None]] = {}
+        self._streams = Streams(locations, routes)
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float
@@ -116,12 +119,21 @@ class Registrar:
         if error is not None:
             self._undo(entry, changes)
             raise error
+        if changes.ended:
+            self._tell_moved(changes)
         for binding in changes.put:
             binding.kept_until = binding.expires
             if binding.entry is not entry or not entry.has_inbox:
                 continue  # Replaced, or its account is gone, in the meantime.
             for told in self._on_bound:
                 told(entry, binding)
+
+    def _tell_moved(self, changes: "Changes") -> None:
+        for old in changes.ended:
+            for new in changes.put:
+                if new.key == old.key and new.flow is not old.flow and new.is_bound:
+                    for told in self._on_moved:
+                        told(old, new)
 
     def _unchanged(
         self, entry: AorEntry, contacts: Sequence[bytes], request: Message, source: Flow
@@ -227,23 +239,9 @@ class Registrar:
         self._locations.attach(entry, binding)
         if _is_behind_nat(wish, flow):
             self._keep_alive(binding)
-        if wish.reg_id and flow.is_reliable:
-            self._watch(entry, flow)
+        if flow.is_reliable:
+            self._streams.watch(entry, flow)
         return binding
-
-    def _watch(self, entry: AorEntry, flow: Flow) -> None:
-        known = self._watched.get(flow)
-        if known is not None:
-            known[entry] = None
-            return
-        entries = self._watched[flow] = {entry: None}
-
-        def closed() -> None:
-            del self._watched[flow]
-            for each in entries:
-                self._locations.end_flow(each, flow)
-
-        self._routes.watch(flow, closed)
 
     def _end(self, entry: AorEntry, old: Binding, changes: Changes) -> None:
         self._locations.detach(entry, old)
