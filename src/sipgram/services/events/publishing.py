@@ -182,7 +182,7 @@ class Publishing:
             if error is not None:
                 self._undo(publication, known)
                 raise error
-            if known is None or publication.published_utc != known.published_utc:
+            if known is None or publication.body is not known.body:  # No mere refresh.
                 self._tell(publication.package, publication.aor)
             return _ok(publication, granted_s)
 

@@ -169,7 +169,7 @@ class Subscribing:
         flow = self._flows.flow_to_uri(contact, source) if contact else source
         is_moved = subscription.refresh(request, flow)
         if not granted_s:
-            self._subscriptions.end(subscription, b"timeout", now)
+            self._subscriptions.give_up(subscription, now)
             return self._ok(0, subscription)
         subscription.expires = now + granted_s
         self._subscriptions.watch_over(subscription)

@@ -173,6 +173,14 @@ class Subscriptions:
             self._store.drop_subscription(subscription)
             self._packages[subscription.event.package].watched(subscription, now)
 
+    def give_up(self, subscription: Subscription, now: float) -> None:
+        """Its watcher ends one (§4.2.1.4): the last NOTIFY follows the 200."""
+        subscription.phase = Phase.TERMINATED
+        subscription.reason = b"timeout"
+        self._store.drop_subscription(subscription)
+        self._packages[subscription.event.package].watched(subscription, now)
+        self.greet(subscription, now)
+
     def end_all(self, aor: str, now: float) -> None:
         """An account is gone: nothing of it can be watched any more, nor does it watch."""
         for package in self._packages:

@@ -101,6 +101,8 @@ class WatcherInfo:
         """A subscription to somebody's presence has come, gone or changed."""
         aor = subscription.resource
         if subscription.is_over:
+            if subscription.dialog.tag in self._ended:
+                return  # Known to have ended when it was told so.
             self._ended[subscription.dialog.tag] = _EVENTS.get(subscription.reason, "timeout")
             if len(self._ended) > ENDED_MAX:
                 self._ended.popitem(last=False)
