@@ -3,7 +3,7 @@
 from itertools import count
 
 from sipgram.identity import NodeId
-from sipgram.server.presence import PresenceParts, WatcherFlows, assemble
+from sipgram.server.parts.presence import PresenceParts, WatcherFlows, assemble
 from sipgram.services.events.store import NoEventStore
 from sipgram.settings import EventSettings, PresenceSettings, Settings
 from sipgram.sip.branch import Brancher
