@@ -160,7 +160,8 @@ async def build(
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        *(mailroom, calls, keep_alives, push.pusher, contacts, presence, certificates, api, web),
+        *(mailroom, calls, keep_alives, push.pusher, contacts),
+        *(presence, certificates, api, web),
     )
     await _start(server, registrar, rows, own_addresses)
     return server

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from sipgram.payload import dialog_info
-from sipgram.payload.tree import Element
+from sipgram.payload.state import dialog_info
+from sipgram.payload.state.tree import Element
 from sipgram.services.event_package import Published, Watcher
 from sipgram.sip.events.header import Content
 from sipgram.sip.events.subscription import Phase, Subscription

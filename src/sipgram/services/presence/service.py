@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from sipgram.errors import ParseError
-from sipgram.payload import composition, pidf
-from sipgram.payload.composition import Document
-from sipgram.payload.presence_rules import BLOCKING, Decision, Handling, Provided, RuleSet
+from sipgram.payload.state import composition, pidf
+from sipgram.payload.state.composition import Document
+from sipgram.payload.state.presence_rules import BLOCKING, Decision, Handling, Provided, RuleSet
 from sipgram.services.event_package import Published, Watcher
 from sipgram.services.presence.store import HARD_STATE, RULES, KeptDocument
 from sipgram.settings import PresenceSettings

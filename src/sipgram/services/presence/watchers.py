@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from sipgram.errors import Refusal
-from sipgram.payload import winfo
+from sipgram.payload.state import winfo
 from sipgram.services.event_package import Published, Watcher
 from sipgram.sip.events.header import Content
 from sipgram.sip.events.subscription import Phase, Subscription

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2s
 
 from sipgram.errors import Refusal
-from sipgram.payload import reginfo
+from sipgram.payload.state import reginfo
 from sipgram.services.event_package import Published, Watcher
 from sipgram.services.registrar.location import AorEntry
 from sipgram.sip.events.header import Content

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sipgram.payload.presence_rules import Handling, with_identity
+from sipgram.payload.state.presence_rules import Handling, with_identity
 from sipgram.services.presence.store import HARD_STATE, RULES, KeptDocument
 from sipgram.settings import PresenceSettings
 

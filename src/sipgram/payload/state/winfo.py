@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 from lxml import etree
 
 from sipgram.errors import ParseError
-from sipgram.payload import tree
+from sipgram.payload.state import tree
 
 TYPE: Final = b"application/watcherinfo+xml"
 SPACE: Final = "urn:ietf:params:xml:ns:watcherinfo"

@@ -6,8 +6,8 @@ from typing import Final
 
 from lxml import etree
 
-from sipgram.payload import tree
-from sipgram.payload.tree import Element
+from sipgram.payload.state import tree
+from sipgram.payload.state.tree import Element
 
 TYPE: Final = b"application/dialog-info+xml"
 SPACE: Final = "urn:ietf:params:xml:ns:dialog-info"

@@ -8,10 +8,10 @@ from typing import Final
 from lxml import etree
 
 from sipgram.errors import ParseError
-from sipgram.payload import tree
-from sipgram.payload.pidf import CIPID, MODEL, PIDF, RPID
-from sipgram.payload.presence_rules import Provided
-from sipgram.payload.tree import Element
+from sipgram.payload.state import tree
+from sipgram.payload.state.pidf import CIPID, MODEL, PIDF, RPID
+from sipgram.payload.state.presence_rules import Provided
+from sipgram.payload.state.tree import Element
 
 PREFIXES: Final = {None: PIDF, "dm": MODEL, "rpid": RPID, "c": CIPID}
 """On the root of what we write. Some phones look for the letters ``rpid:``."""

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from lxml import etree
 
-from sipgram.payload import tree
+from sipgram.payload.state import tree
 
 TYPE: Final = b"application/reginfo+xml"
 SPACE: Final = "urn:ietf:params:xml:ns:reginfo"

@@ -10,8 +10,8 @@ from typing import ClassVar, Final
 from lxml import etree
 
 from sipgram.errors import ParseError
-from sipgram.payload import tree
-from sipgram.payload.tree import Element
+from sipgram.payload.state import tree
+from sipgram.payload.state.tree import Element
 
 TYPE: Final = b"application/auth-policy+xml"
 POLICY: Final = "urn:ietf:params:xml:ns:common-policy"
