@@ -206,7 +206,13 @@ def _proxy(
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
     keeper = mailroom.deposits
     return Proxy(
-        endpoint.table, brancher, times=times, user=locations, keeper=keeper, carrier=carrier
+        endpoint.table,
+        brancher,
+        times=times,
+        user=locations,
+        keeper=keeper,
+        carrier=carrier,
+        follow=locations.follow,
     )
 
 

@@ -20,6 +20,7 @@ from sipgram.services.registrar.streams import Opened
 from sipgram.services.wall_clock import WallClock
 from sipgram.settings import MessagingSettings, RegistrarSettings
 from sipgram.sip.branch import Brancher
+from sipgram.sip.keeping import Keeper
 from sipgram.sip.message import digest
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.nonce import NonceMint
@@ -130,7 +131,7 @@ class Node:
             late=self._late,
         )
         self.table = TransactionTable(self.dispatcher, timers=Timers())
-        proxy = Proxy(self.table, brancher, times=ForkTimes(), user=self.locations, keeper=deposits)
+        proxy = self._proxy(brancher, deposits)
         if self.mailroom is not None:
             parts = (self.table, self.locations.find, self.locations)
             self.mailroom.attach(*parts, wake=lambda *woken: self.woken.append(woken))
@@ -144,6 +145,16 @@ class Node:
         )
         self.dispatcher.attach(self.table, proxy, calls)
         self.flow = RecordingFlow(host=b"192.0.2.9")
+
+    def _proxy(self, brancher: Brancher, keeper: Keeper | None) -> Proxy:
+        return Proxy(
+            self.table,
+            brancher,
+            times=ForkTimes(),
+            user=self.locations,
+            keeper=keeper,
+            follow=self.locations.follow,
+        )
 
     def _mailroom(
         self, store: MessageStore, settings: MessagingSettings, brancher: Brancher
