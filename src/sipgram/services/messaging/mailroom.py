@@ -99,7 +99,10 @@ class Mailroom:
         )
         self.deposits.drains = self.drainer
         self.letters = LetterBox(
-            self.deposits, inbox_of=self._inbox_of, bindings_of=self._bindings_of
+            self.deposits,
+            inbox_of=self._inbox_of,
+            bindings_of=self._bindings_of,
+            rearm=lambda: self.drainer.rearm(),
         )
         self._failures: Failures | None = None
 
