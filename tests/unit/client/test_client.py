@@ -309,9 +309,7 @@ async def test_client_that_does_not_register_has_no_events(sender: Client) -> No
 
 @pytest.mark.rfc("3261", "11")
 async def test_options_ask_the_server(peer: Peer, sender: Client) -> None:
-    peer.says(
-        b"OPTIONS", 200, b"Allow: MESSAGE, OPTIONS", b"Accept: text/plain", b"Server: peer"
-    )
+    peer.says(b"OPTIONS", 200, b"Allow: MESSAGE, OPTIONS", b"Accept: text/plain", b"Server: peer")
 
     found = await sender.options()
 
