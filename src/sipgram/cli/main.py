@@ -27,8 +27,12 @@ COMMANDS: Final = {
     "listen": Command("sipgram.cli.listen", "listen", "Register and print what comes in."),
     "register": Command("sipgram.cli.register", "register", "Register once."),
     "options": Command("sipgram.cli.options", "options", "Ask what a target can do."),
-    "messages": Command("sipgram.cli.messages", "messages", "See what became of stored messages."),
-    "device": Command("sipgram.cli.messages", "devices", "See which devices are waited for."),
+    "messages": Command(
+        "sipgram.cli.operator.messages", "messages", "See what became of messages."
+    ),
+    "device": Command(
+        "sipgram.cli.operator.devices", "devices", "See which devices are waited for."
+    ),
     "sms": Command("sipgram.cli.sms", "sms", "Make, read and count short messages."),
     "bench": Command("sipgram.cli.bench", "bench", "Measure a server."),
 }

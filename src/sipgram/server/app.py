@@ -25,13 +25,13 @@ from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.keeping import Keeping, build_keeping
 from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
-from sipgram.services.messaging.sql import MessageRows
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
@@ -94,11 +94,16 @@ class Server:
     gate: Gate | None
     engine: AsyncEngine
     writer: Writer
-    mailroom: Mailroom
+    keeping: Keeping
     calls: Calls
     keep_alives: KeepAlives
     certificates: Certificates | None = None
     listeners: tuple[Address, ...] = ()
+
+    @property
+    def mailroom(self) -> Mailroom:
+        """Who keeps messages."""
+        return self.keeping.mailroom
 
     def close_idle(self, now: float) -> None:
         """Close connections that hold neither a binding nor a dialog and are long silent (D27)."""
@@ -129,7 +134,8 @@ async def build(
     own_addresses: set[tuple[str, int]] = set()
     kept = await _open_database(settings, entropy)
     brancher = Brancher(kept.secret, node=NodeId(settings.server.node))
-    mailroom = _mailroom(kept, settings, brancher)
+    keeping = build_keeping(kept.engine, kept.writer, settings, brancher)
+    mailroom = keeping.mailroom
     locations = _locations(settings, kept.accounts, own_addresses, mailroom)
     gate = _gate(settings, kept, locations, entropy)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
@@ -162,12 +168,12 @@ async def build(
         gate,
         kept.engine,
         kept.writer,
-        mailroom,
+        keeping,
         calls,
         keep_alives,
         certificates,
     )
-    await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
+    await keeping.load()
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
@@ -213,23 +219,6 @@ def _calls(
         settings=settings.calls,
         clock=asyncio.get_running_loop().time,
         rearm=endpoint.after_batch,
-    )
-
-
-async def _load_messages(mailroom: Mailroom) -> None:
-    waiting = await mailroom.load()
-    if waiting:
-        log.info("messages wait", count=waiting)
-
-
-def _mailroom(kept: "_Kept", settings: Settings, brancher: Brancher) -> Mailroom:
-    record_s = settings.messaging.record_s
-    return Mailroom(
-        MessageRows(kept.engine, kept.writer, wall=time.time, record_s=record_s),
-        settings=settings.messaging,
-        brancher=brancher,
-        clock=asyncio.get_running_loop().time,
-        wall=time.time,
     )
 
 

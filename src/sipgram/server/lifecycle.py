@@ -22,6 +22,7 @@ from sipgram.server import demo
 from sipgram.server.app import Server, build
 from sipgram.server.configuration import http_address
 from sipgram.server.metrics import registry_of
+from sipgram.services.messaging.operator.purge import keep_house
 from sipgram.settings import Settings
 
 log = structlog.get_logger("sipgram.server")
@@ -62,6 +63,8 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
         tasks = await stack.enter_async_context(_Background())
         tasks.start(_probe_lag(loop, lag))
         tasks.start(_sweep(server, loop))
+        tasks.start(server.keeping.follow())
+        tasks.start(keep_house(server.keeping.purge))
         if server.accounts is not None:
             tasks.start(_follow_accounts(server))
         if with_demo:

@@ -58,10 +58,15 @@ class AccountRows:
             await self._name(connection, account_id, alias)
             await self._tell(connection, account_id)
 
-    async def remove(self, name: Name) -> None:
-        """Remove an account and all that hangs on it; its id is never used again (D4)."""
+    async def remove(self, name: Name, *, now_utc: float = 0.0) -> None:
+        """Remove an account and all that hangs on it; its id is never used again (D4).
+
+        Its mail goes in steps, by the note in ``removals`` (D36).
+        """
         async with self._transaction() as connection:
-            account_id, _ = await self._found(connection, name)
+            account_id, leading = await self._found(connection, name)
+            note = {"account_id": account_id, "aor": str(leading), "at_utc": now_utc}
+            await connection.execute(insert(tables.removals).values(note))
             mine = tables.accounts.c.id == account_id
             await connection.execute(delete(tables.accounts).where(mine))
             await self._tell(connection, account_id)

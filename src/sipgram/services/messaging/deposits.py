@@ -1,7 +1,8 @@
 """Messages on their way to disk: nothing is promised before it is there (DELIVERY.md D9 to D11)."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from contextlib import suppress
+from typing import Final, NamedTuple, Protocol
 
 from sipgram.errors import Refusal, Unavailable
 from sipgram.services.answers import Done
@@ -9,7 +10,12 @@ from sipgram.services.messaging import rules
 from sipgram.services.messaging.inbox import Device, Inbox
 from sipgram.services.messaging.ledger import Ledger
 from sipgram.services.messaging.live import LiveBranch, LiveBranches
-from sipgram.services.messaging.store import CopyOutcome, MessageStore, StoredMessage
+from sipgram.services.messaging.store import (
+    CopyOutcome,
+    FailedAttempt,
+    MessageStore,
+    StoredMessage,
+)
 from sipgram.services.messaging.stored_form import digest_of, head_of
 from sipgram.settings import MessagingSettings
 from sipgram.sip.keeping import Concluded, KeptTarget, Verdict
@@ -41,6 +47,14 @@ class Drains(Protocol):
 
     def look(self, device: Device, *, was_tried: bool, now: float) -> None:
         """Something waits for a device, which may be there."""
+
+
+class _Said(NamedTuple):
+    """What a device answered, 0 for nothing, and over which flow."""
+
+    status: int
+    contact: bytes
+    flow: str
 
 
 class Deposits:
@@ -148,9 +162,9 @@ class Deposit:
         self._is_forked = False
         self._is_shared = False
         self._error: Exception | None = None
-        self._owed: dict[bytes, tuple[int, bytes]] = {}
-        self._refused: dict[bytes, tuple[int, bytes]] = {}
-        self._taken: dict[bytes, tuple[int, bytes]] = {}
+        self._owed: dict[bytes, _Said] = {}
+        self._refused: dict[bytes, _Said] = {}
+        self._taken: dict[bytes, _Said] = {}
         self._waiters: list[Done] = []
 
     # ---- writing ---------------------------------------------------------------------------
@@ -228,12 +242,15 @@ class Deposit:
 
     def _catch_up(self) -> None:
         """Book what became known while the message was being written."""
-        for instance, (status, contact) in self._taken.items():
+        ledger = self._all.ledger
+        for instance, (status, contact, flow) in self._taken.items():
             device = self._device(instance)
-            self._all.ledger.take(device, self.message, status=status, contact=contact)
-        for instance, (status, contact) in self._refused.items():
+            ledger.take(device, self.message, status=status, contact=contact, flow=flow)
+        for instance, (status, contact, flow) in self._refused.items():
             device = self._device(instance)
-            self._all.ledger.refuse(device, self.message, status=status, contact=contact)
+            ledger.refuse(device, self.message, status=status, contact=contact, flow=flow)
+        for instance, said in self._owed.items():
+            self._note(instance, said)
 
     def _look(self, now: float) -> None:
         """Have it delivered to devices that are there after all, once no fork is at it."""
@@ -248,10 +265,10 @@ class Deposit:
     def on_taken(self, target: KeptTarget, status: int, now: float) -> None:
         instance = target.instance
         self._owed.pop(instance, None)
-        self._taken[instance] = (status, target.uri)
+        said = self._taken[instance] = _Said(status, target.uri, str(target.flow))
         if self.is_kept:
             device = self._device(instance)
-            self._all.ledger.take(device, self.message, status=status, contact=target.uri)
+            self._all.ledger.take(device, self.message, **said._asdict())
             self._over(device)
 
     def on_refused(self, target: KeptTarget, status: int, now: float) -> None:
@@ -259,17 +276,19 @@ class Deposit:
         self._owed.pop(instance, None)
         if instance in self._taken:
             return
-        self._refused[instance] = (status, target.uri)
+        said = self._refused[instance] = _Said(status, target.uri, str(target.flow))
         if self.is_kept:
             device = self._device(instance)
-            self._all.ledger.refuse(device, self.message, status=status, contact=target.uri)
+            self._all.ledger.refuse(device, self.message, **said._asdict())
             self._over(device)
 
     def on_owed(self, target: KeptTarget, branch: bytes, status: int, now: float) -> None:
         instance = target.instance
         if instance in self._taken:
             return
-        self._owed[instance] = (status, target.uri)
+        said = self._owed[instance] = _Said(status, target.uri, str(target.flow))
+        if self.is_kept:
+            self._note(instance, said)
         device = self._device(instance)
         if status == 0:
             live = LiveBranch(branch, target.flow, target.uri, device, self.message, now)
@@ -307,10 +326,16 @@ class Deposit:
             return
         self._is_shared = True
         copies = [
-            CopyOutcome(self.message.id, instance, "waiting", status, contact)
-            for instance, (status, contact) in self._owed.items()
+            CopyOutcome(self.message.id, instance, "waiting", said.status, said.contact)
+            for instance, said in self._owed.items()
         ]
         self._put(is_for_all=False, copies=copies, now=now)
+
+    def _note(self, instance: bytes, said: "_Said") -> None:
+        """Keep the attempt at a device that did not take the message at once, behind."""
+        attempt = FailedAttempt(self.message.id, instance, said.contact, said.flow, said.status)
+        with suppress(Unavailable):  # Known to nobody then; the message itself is safe.
+            self._all.store.attempt(attempt)
 
     def _device(self, instance: bytes) -> Device:
         return self.inbox.device(instance, now=self._all.clock())

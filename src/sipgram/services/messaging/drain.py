@@ -98,7 +98,8 @@ class Drainer:
         if live is None or meaning(status) is not Meaning.TAKEN:
             return False
         self.live.over(live)
-        self.ledger.take(live.device, live.message, status=status, contact=live.contact)
+        flow = str(live.flow)
+        self.ledger.take(live.device, live.message, status=status, contact=live.contact, flow=flow)
         return True
 
     def retry_after_s(self, device: Device) -> float:
@@ -272,9 +273,11 @@ class Drain:
             case Meaning.TAKEN:
                 device.tries = 0
                 self._all.delivered += 1
-                ledger.take(device, message, status=status, contact=binding.uri)
+                flow = str(binding.flow)
+                ledger.take(device, message, status=status, contact=binding.uri, flow=flow)
             case Meaning.REFUSED:
-                ledger.refuse(device, message, status=status, contact=binding.uri)
+                flow = str(binding.flow)
+                ledger.refuse(device, message, status=status, contact=binding.uri, flow=flow)
             case Meaning.KEPT | Meaning.UNBOUND:
                 self._note(message, binding, status, response.reason)
                 if status == 430 and self._all.user.fail_over(binding) is not None:
@@ -304,7 +307,6 @@ class Drain:
         attempt = FailedAttempt(
             message_id=message.id,
             device=self.device.instance,
-            number=self.device.tries,
             contact=binding.uri,
             flow=str(binding.flow),
             status=status,

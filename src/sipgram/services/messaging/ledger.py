@@ -113,7 +113,9 @@ class Ledger:
             inbox.add_own(device, message.id)
         self.waiting_count += 1
 
-    def take(self, device: Device, message: Kept, *, status: int, contact: bytes) -> None:
+    def take(
+        self, device: Device, message: Kept, *, status: int, contact: bytes, flow: str = ""
+    ) -> None:
         """A device has it: the others wait for it on their own from now on."""
         inbox = device.inbox
         if not device.waits_for(message.id):
@@ -123,14 +125,16 @@ class Ledger:
         heirs = [heir for heir in inbox.take(message.id, message.size) if heir is not device]
         inbox.settle(device, message.id)
         outcomes = [_outcome(message, heir.instance, "waiting") for heir in heirs]
-        outcomes.append(_outcome(message, device.instance, "taken", status, contact))
+        outcomes.append(_outcome(message, device.instance, "taken", status, contact, flow))
         self._write(lambda done: self._store.note(outcomes, done))
         if is_first and heirs:
             # After the rows of those who still wait, so that no moment forgets them.
             self._write(lambda done: self._store.share(message.id, is_for_all=False, done=done))
         self._finish_if_over(inbox, message, "delivered")
 
-    def refuse(self, device: Device, message: Kept, *, status: int, contact: bytes) -> bool:
+    def refuse(
+        self, device: Device, message: Kept, *, status: int, contact: bytes, flow: str = ""
+    ) -> bool:
         """A device will never take it; say whether that was the last that could."""
         if not device.waits_for(message.id):
             return False
@@ -138,35 +142,43 @@ class Ledger:
         inbox = device.inbox
         was_untaken = inbox.is_untaken(message.id)
         inbox.settle(device, message.id)
-        outcome = _outcome(message, device.instance, "refused", status, contact)
+        outcome = _outcome(message, device.instance, "refused", status, contact, flow)
         self._write(lambda done: self._store.note([outcome], done))
-        is_over = self._finish_if_over(inbox, message, "refused" if was_untaken else "delivered")
+        is_over = self._finish_if_over(inbox, message, "failed" if was_untaken else "delivered")
         return is_over and was_untaken
 
     def end(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
-        """Nobody is to have it any more: it has expired, or was cancelled."""
+        """Nobody is to have it any more: it has expired."""
+        self.withdraw(inbox, message)
+        self.finish(message.id, state)
+
+    def withdraw(self, inbox: Inbox, message: Kept) -> bool:
+        """Take out of memory what has ended elsewhere; say whether it was there."""
+        if not inbox.holds(message.id):
+            return False
         inbox.withdraw(message.id, message.size)
-        self._finish(inbox, message, state)
+        inbox.release(message.sender)
+        self.waiting_count -= 1
+        return True
 
     def clear(self, inbox: Inbox) -> None:
-        """The account is gone, and its mail with it (D36)."""
+        """The account is gone: its mail goes with it, on disk by ``removals`` (D36)."""
         self._inboxes.pop(inbox.aor, None)
         ids = set(inbox.untaken)
         for device in inbox.devices.values():
             ids.update(device.own)
             self._back(device)
         self.waiting_count -= len(ids)
-        for id in ids:
-            self.drop(id)
 
     def _finish_if_over(self, inbox: Inbox, message: Kept, state: MessageState) -> bool:
         if inbox.waits_somewhere(message.id):
             return False
-        inbox.withdraw(message.id, message.size)
-        self._finish(inbox, message, state)
+        self.close(inbox, message, state)
         return True
 
-    def _finish(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
+    def close(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
+        """A message that was counted waits for nobody any more."""
+        inbox.withdraw(message.id, message.size)
         self.waiting_count -= 1
         inbox.release(message.sender)
         self.finish(message.id, state)
@@ -271,5 +283,6 @@ def _outcome(
     state: CopyState,
     status: int = 0,
     contact: bytes = b"",
+    flow: str = "",
 ) -> CopyOutcome:
-    return CopyOutcome(message.id, instance, state, status, contact)
+    return CopyOutcome(message.id, instance, state, status, contact, flow)

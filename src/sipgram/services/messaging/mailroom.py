@@ -11,7 +11,13 @@ from sipgram.services.messaging.drain import BoundDevice, Drainer
 from sipgram.services.messaging.inbox import Inbox
 from sipgram.services.messaging.ledger import DEVICE_S, Ledger
 from sipgram.services.messaging.live import LiveBranches
-from sipgram.services.messaging.store import DueMessage, MessageStore, WaitingMessage
+from sipgram.services.messaging.store import (
+    CopyOutcome,
+    DueMessage,
+    MessageState,
+    MessageStore,
+    WaitingMessage,
+)
 from sipgram.settings import MessagingSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
@@ -23,6 +29,8 @@ log = structlog.get_logger("sipgram.messaging")
 
 DUE_AT_ONCE: Final = 200
 """Expired messages ended in one turn: well under 10 ms."""
+DUE_PAUSE_S: Final = 0.03
+"""Between two such turns: others want the loop and the database, too."""
 INBOXES_AT_ONCE: Final = 500
 """Inboxes looked through for what nobody needs any more."""
 
@@ -96,6 +104,10 @@ class Mailroom:
         self.drainer.user = user
         self.drainer.rearm = rearm
 
+    def rearm(self) -> None:
+        """Something was planned outside of a turn of the endpoint."""
+        self.drainer.rearm()
+
     # ---- news of the location table --------------------------------------------------------
 
     def has_inbox(self, aor: Aor) -> bool:
@@ -163,19 +175,29 @@ class Mailroom:
             if not device.is_waiting and self.drainer.bindings(device, now):
                 inbox.let_go(device)
 
+    def requeue(self, message: WaitingMessage, copies: Sequence[CopyOutcome]) -> None:
+        """Deliver, beginning now, what a command put back, or in, or wants tried at once."""
+        now = self._clock()
+        inbox = self.ledger.inbox(message.aor, message.account_id)
+        if not inbox.holds(message.id):
+            self._restored(message, now, self._wall())
+            self._restore_copies(inbox, copies, now)
+        for device in inbox.devices.values():
+            device.refused.discard(message.id)
+            device.tries = 0
+        self._revive(message.aor, now)
+
     def _on_due(self, due: Sequence[DueMessage]) -> None:
         self._is_looking = False
         for message in due:
             inbox = self.ledger.find(message.aor)
-            if message.state != "waiting":
-                self.ledger.drop(message.id)
-            elif inbox is None:
+            if inbox is None:
                 self.ledger.finish(message.id, "expired")
             else:
                 self.ledger.end(inbox, message, "expired")
-        if len(due) == DUE_AT_ONCE:  # There is more: go on in the next turn, not in a second.
+        if len(due) == DUE_AT_ONCE:  # There is more: go on soon, not in a second.
             self._is_looking = True
-            self._store.due(self._wall(), DUE_AT_ONCE, self._on_due)
+            self._store.due(self._wall(), DUE_AT_ONCE, self._on_due, after_s=DUE_PAUSE_S)
 
     def _unmark(self, inbox: Inbox) -> None:
         entry = self._entry(inbox.aor)
@@ -197,11 +219,7 @@ class Mailroom:
             open_ids[message.id] = self._restored(message, now, wall)
         async for copy in self._store.load_copies():
             if (owner := open_ids.get(copy.message_id)) is not None:
-                device = owner.device(copy.device, now=now)
-                if copy.state != "waiting":
-                    owner.settle(device, copy.message_id)
-                elif not owner.is_untaken(copy.message_id):
-                    owner.add_own(device, copy.message_id)
+                self._restore_copies(owner, (copy,), now)
         async for bound in self._store.load_bound():
             # Those whose bindings come back are let go in ``revive``. The others, whose
             # connections ended with the process or whose time ran out meanwhile, are away.
@@ -209,7 +227,21 @@ class Mailroom:
             if age_s < DEVICE_S:
                 owner = self.ledger.inbox(bound.aor, bound.account_id)
                 owner.device(bound.device, now=now - age_s)
+        for id, owner in open_ids.items():
+            if not owner.waits_somewhere(id):  # Cut off between two writes, or all forgotten.
+                found = await self._store.load_one(id)
+                if found is not None:
+                    state: MessageState = "failed" if found[0].is_for_all else "delivered"
+                    self.ledger.close(owner, found[0], state)
         return len(open_ids)
+
+    def _restore_copies(self, inbox: Inbox, copies: Sequence[CopyOutcome], now: float) -> None:
+        for copy in copies:
+            device = inbox.device(copy.device, now=now)
+            if copy.state != "waiting":
+                inbox.settle(device, copy.message_id)
+            elif not inbox.is_untaken(copy.message_id):
+                inbox.add_own(device, copy.message_id)
 
     def revive(self) -> None:
         """The bindings are back: begin to deliver to those who are there."""
