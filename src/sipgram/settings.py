@@ -146,6 +146,38 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """The HTTP API: who may ask how much."""
+
+    origins: tuple[str, ...] = ()
+    "Origins of web pages, besides our own, that may use the API, as https://www.example.com."
+    key_in_query: bool = False
+    "Allow a key as ?key=… too; it then stands in logs and histories."
+    per_minute: int = 200_000
+    "Requests of one key or account in a minute, unless the key says otherwise; beyond that 429."
+    wrong_keys_per_minute: int = 30
+    "Wrong keys and passwords from one address in a minute; beyond that 429."
+    body_bytes_max: int = 2_097_152
+    "A larger request gets 413."
+    batch_bytes_max: int = 67_108_864
+    "The same for a batch."
+    recipients_max: int = 1_000
+    "Recipients of one message."
+    batch_messages_max: int = 100_000
+    "Messages of one batch."
+    outbox_max: int = 200_000
+    "Messages accepted by HTTP that wait for their turn; beyond that 503."
+    sending_max: int = 500
+    "Messages of them that are on their way to devices at one time."
+    send_at_max_s: float = 31_536_000.0
+    "How far ahead a message may be scheduled."
+    record_s: float = 604_800.0
+    "How long it is remembered what became of a message that came by HTTP."
+    idempotency_s: float = 86_400.0
+    "How long an Idempotency-Key, or the id of GET /send, is remembered."
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole tree, a section a field."""
 
@@ -156,3 +188,4 @@ class Settings:
     calls: CallSettings = field(default_factory=CallSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)

@@ -16,6 +16,8 @@ class Tool(Enum):
     SIPSAK = ("sipsak", "sipsak", ("--version",), "sipsak ")
     BARESIP = ("baresip", "baresip-core", ("-h",), "baresip ")
     LINPHONE = ("linphone-daemon", "linphone-cli", ("--help",), "")
+    TWINKLE = ("twinkle-console", "twinkle-console", ("--version",), "Twinkle ")
+    NFT = ("nft", "nftables", ("--version",), "nftables ")
 
     def __init__(
         self, command: str, package: str, version_flags: tuple[str, ...], version_mark: str

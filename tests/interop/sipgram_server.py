@@ -42,15 +42,24 @@ class SipgramServer:
     """A running server on ports of the system's choice; ``data`` is its folder."""
 
     def __init__(
-        self, *, data: Path, home: Path, environment: Mapping[str, str] | None = None
+        self,
+        *,
+        data: Path,
+        home: Path,
+        environment: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
     ) -> None:
-        """``environment`` has settings, as ``SIPGRAM_SECTION__KEY``."""
+        """``environment`` has settings, as ``SIPGRAM_SECTION__KEY``.
+
+        ``prefix`` is a command that runs the server, as in another network namespace.
+        """
         self.certificate = data / "tls" / "cert.pem"
         self.program = Program(
             [
-                *(sipgram_command(), "serve", "--domain", DOMAIN),
-                *("--listen", "udp:127.0.0.1:0", "--listen", "tcp:127.0.0.1:0"),
-                *("--listen", "tls:127.0.0.1:0"),
+                *(*prefix, sipgram_command(), "serve", "--domain", DOMAIN),
+                *("--listen", f"udp:{host}:0", "--listen", f"tcp:{host}:0"),
+                *("--listen", f"tls:{host}:0"),
                 *("--http", "none", "--data", str(data)),
             ],
             home=home,

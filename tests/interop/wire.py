@@ -79,12 +79,14 @@ def new_branch() -> str:
 class WireAgent:
     """A user agent with an account that sends and takes bytes; nothing is repeated by itself."""
 
-    def __init__(self, account: Account, *, server: tuple[str, int]) -> None:
+    def __init__(
+        self, account: Account, *, server: tuple[str, int], sock: socket.socket | None = None
+    ) -> None:
+        """``sock`` is a bound UDP socket, as one of another network namespace."""
         self.account = account
         self._server = server
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
+        self._socket = sock or _loopback_socket()
+        self.host, self.port = self._socket.getsockname()
         self._seen: list[bytes] = []
 
     def __enter__(self) -> Self:
@@ -95,7 +97,7 @@ class WireAgent:
 
     @property
     def contact(self) -> str:
-        return f"sip:{self.account.user}@127.0.0.1:{self.port}"
+        return f"sip:{self.account.user}@{self.host}:{self.port}"
 
     def send(self, data: bytes) -> None:
         self._socket.sendto(data, self._server)
@@ -135,7 +137,7 @@ class WireAgent:
         """Write a request; ``extra`` is whole header lines, each with its CRLF."""
         head = (
             f"{method} {uri} SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch={branch or new_branch()};rport\r\n"
+            f"Via: SIP/2.0/UDP {self.host}:{self.port};branch={branch or new_branch()};rport\r\n"
             "Max-Forwards: 70\r\n"
             f"From: <{self.account.aor}>;tag={from_tag}\r\n"
             f"To: <{to}>\r\n"
@@ -221,6 +223,12 @@ class WireAgent:
             message = self.receive(timeout_s=max(deadline - time.monotonic(), 0.001))
             if wanted(message):
                 return message
+
+
+def _loopback_socket() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    return sock
 
 
 def _parameter(challenge: str, name: str) -> str:

@@ -7,9 +7,9 @@ batch and is committed together. Who commits is a ``Link``: ``sqlite_writer.py``
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import islice
+from itertools import compress
+from operator import not_
 from typing import Any, Protocol, Self
 
 from sipgram.db.statements import Statement
@@ -71,7 +71,9 @@ class Writer(ABC):
         self._statements = tuple(statements)
         self._index = {statement.name: place for place, statement in enumerate(self._statements)}
         self._rows_max = rows_max
-        self._waiting: deque[tuple[int, Row, Done]] = deque()
+        # Side by side, so that a batch is handed over as it stands.
+        self._rows: list[tuple[int, Row]] = []
+        self._dones: list[Done] = []
         self._committing: list[Done] = []
         self._flush_due = False
         self._flushed_at = 0.0
@@ -105,7 +107,7 @@ class Writer(ABC):
 
     async def __aexit__(self, *_: object) -> None:
         """Commit what was submitted, then end the link."""
-        if self._waiting or self._committing:
+        if self._dones or self._committing:
             self._idle = self._loop.create_future()
             self._closing = True
             await self._idle
@@ -132,7 +134,7 @@ class Writer(ABC):
     @property
     def waiting_rows(self) -> int:
         """Rows submitted and not yet answered."""
-        return len(self._waiting) + len(self._committing)
+        return len(self._dones) + len(self._committing)
 
     def submit(self, statement: str, row: Row, done: Done) -> None:
         """Queue a row; ``done`` hears ``None``, ``Unavailable`` or ``UsageError``.
@@ -144,9 +146,10 @@ class Writer(ABC):
         """
         if self._away is not None or self._closing:
             raise Unavailable(f"the writer is {self._away or 'closing'}")
-        if len(self._waiting) + len(self._committing) >= self._rows_max:
+        if len(self._dones) + len(self._committing) >= self._rows_max:
             raise Unavailable(f"the writer has {self._rows_max} rows waiting")
-        self._waiting.append((self._index[statement], row, done))
+        self._rows.append((self._index[statement], row))
+        self._dones.append(done)
         if not self._flush_due and not self._committing:
             # At the end of this turn: what comes in the same turn shares the commit.
             self._flush_due = True
@@ -154,28 +157,26 @@ class Writer(ABC):
 
     def _flush(self) -> None:
         self._flush_due = False
-        if self._link is None or self._committing or not self._waiting:
+        if self._link is None or self._committing or not self._dones:
             return
-        batch = list(islice(self._waiting, ROWS_PER_FRAME_MAX))
-        for _ in batch:
-            self._waiting.popleft()
+        rows, dones = self._rows[:ROWS_PER_FRAME_MAX], self._dones[:ROWS_PER_FRAME_MAX]
+        del self._rows[:ROWS_PER_FRAME_MAX], self._dones[:ROWS_PER_FRAME_MAX]
         try:
-            self._link.send([(index, row) for index, row, _ in batch])
+            self._link.send(rows)
         except ValueError:
-            self._refuse_unsendable(self._link, batch)
+            self._refuse_unsendable(self._link, rows, dones)
             return
-        self._committing = [done for _, _, done in batch]
+        self._committing = dones
         self._flushed_at = self._loop.time()
 
-    def _refuse_unsendable(self, link: Link, batch: list[tuple[int, Row, Done]]) -> None:
+    def _refuse_unsendable(
+        self, link: Link, rows: list[tuple[int, Row]], dones: list[Done]
+    ) -> None:
         """Take out the rows that hold what no database could, and queue the rest again."""
-        refused: list[Done] = []
-        for item in reversed(batch):
-            if link.can_send(item[1]):
-                self._waiting.appendleft(item)
-            else:
-                refused.append(item[2])
-        for done in reversed(refused):
+        can_send = [link.can_send(row) for _, row in rows]
+        self._rows[:0] = compress(rows, can_send)
+        self._dones[:0] = compress(dones, can_send)
+        for done in compress(dones, map(not_, can_send)):
             self._tell(done, UsageError("a row holds something else than text, bytes or numbers"))
         self._flush()
         self._note_idle()
@@ -191,7 +192,7 @@ class Writer(ABC):
         # The next commit runs while this one's callbacks do, unless the last one is so fresh that
         # a few more rows should share it: a commit costs as much as some thirty rows.
         left = self._flushed_at + PACE_S - self._loop.time()
-        if self._waiting and left > 0 and not self._closing:
+        if self._dones and left > 0 and not self._closing:
             self._flush_due = True
             self._loop.call_later(left, self._flush)
         else:
@@ -230,9 +231,8 @@ class Writer(ABC):
         reason = self._away or "restarting"
         self._away = reason
         self._available.clear()
-        failed = self._committing + [done for _, _, done in self._waiting]
-        self._committing = []
-        self._waiting.clear()
+        failed = self._committing + self._dones
+        self._rows, self._dones, self._committing = [], [], []
         for done in failed:
             self._tell(done, Unavailable(f"the writer is {reason}"))
         self._note_idle()
@@ -252,7 +252,7 @@ class Writer(ABC):
             self._lost()
 
     def _note_idle(self) -> None:
-        if self._idle is None or self._idle.done() or self._waiting or self._committing:
+        if self._idle is None or self._idle.done() or self._dones or self._committing:
             return
         self._idle.set_result(None)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,11 @@ from sipgram.errors import Error, SettingsError
 from sipgram.identity import Entropy, NodeId, SystemEntropy
 from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
-from sipgram.net.tcp import TcpFlow
-from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
+from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.keeping import Keeping, build_keeping
 from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
@@ -39,9 +38,8 @@ from sipgram.settings import Settings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.keep_alive import KeepAlives
 from sipgram.sip.message.nonce import NonceMint
-from sipgram.sip.message.uri import Aor, SipUri
-from sipgram.sip.proxy import ForkTimes, Proxy
-from sipgram.sip.sink import Flow
+from sipgram.sip.message.uri import Aor
+from sipgram.sip.proxy import Carrier, ForkTimes, Proxy
 from sipgram.sip.timers import Timers
 
 log = structlog.get_logger("sipgram.server")
@@ -65,23 +63,6 @@ class AccountsByAor:
         return aor if account is None else Aor(account.user, account.domain)
 
 
-class ContactRoutes:
-    """Chooses the flow of a binding (D27), and hears when it has closed (D28)."""
-
-    def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
-        if isinstance(flow, TcpFlow):
-            flow.closed.add_done_callback(lambda _: closed())
-
-    def flow_to(self, contact: SipUri, source: Flow) -> Flow:
-        if not isinstance(source, UdpFlow) or contact.param(b"transport") not in (None, b"udp"):
-            return source
-        port = contact.port or 5060
-        if contact.host.strip(b"[]") != source.host or port == source.port:
-            return source
-        # From the listener that the phone knows, with the zone that its address has.
-        return source.listener.flow((source.address[0], port))
-
-
 @dataclass(slots=True)
 class Server:
     """The running parts that others look at."""
@@ -97,7 +78,9 @@ class Server:
     keeping: Keeping
     calls: Calls
     keep_alives: KeepAlives
+    contacts: Contacts
     certificates: Certificates | None = None
+    api: Api | None = None
     listeners: tuple[Address, ...] = ()
 
     @property
@@ -112,6 +95,7 @@ class Server:
 
     async def close(self) -> None:
         """Close sockets, then the database."""
+        self.contacts.routes.is_over = True
         await self.endpoint.close()
         with suppress(TimeoutError):
             # A writer that hangs dies with this process; what it holds was answered by no 2xx.
@@ -152,32 +136,46 @@ async def build(
     endpoint = _endpoint(settings, dispatcher, certificates, timers)
     rows = BindingRows(kept.engine, kept.writer, wall=time.time)
     keep_alives = _keep_alives(settings, endpoint)
-    registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives)
+    contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
+    registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives, contacts)
     routes[b"REGISTER"] = registrar
-    times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
-    proxy = Proxy(endpoint.table, brancher, times=times, user=locations, keeper=mailroom.deposits)
-    mailroom.attach(endpoint.table, locations.find, locations, rearm=endpoint.after_batch)
-    calls = _calls(kept, settings, endpoint, locations, entropy)
-    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.after_batch)
+    carrier = contacts.dialler
+    proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
+    rearm = endpoint.after_batch
+    parts = Foundation(settings, *kept, entropy, locations, mailroom)
+    api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
+    mailroom.attach(
+        *(endpoint.table, locations.find, locations),
+        carrier=carrier,
+        rearm=rearm,
+        news=news_of(api),
+    )
+    calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
+    dispatcher.attach(endpoint.table, proxy, calls, rearm=rearm)
     server = Server(
-        settings,
-        endpoint,
-        dispatcher,
-        locations,
-        kept.accounts,
-        gate,
-        kept.engine,
-        kept.writer,
-        keeping,
-        calls,
-        keep_alives,
-        certificates,
+        *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
+        *(keeping, calls, keep_alives, contacts, certificates, api),
     )
     await keeping.load()
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
     return server
+
+
+def _proxy(
+    settings: Settings,
+    endpoint: Endpoint,
+    brancher: Brancher,
+    locations: Locations,
+    mailroom: Mailroom,
+    carrier: Carrier,
+) -> Proxy:
+    times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
+    keeper = mailroom.deposits
+    return Proxy(
+        endpoint.table, brancher, times=times, user=locations, keeper=keeper, carrier=carrier
+    )
 
 
 def _registrar(
@@ -187,14 +185,16 @@ def _registrar(
     entropy: Entropy,
     mailroom: Mailroom,
     keep_alives: KeepAlives,
+    contacts: Contacts,
 ) -> Registrar:
     return Registrar(
         locations,
-        routes=ContactRoutes(),
+        routes=contacts.routes,
         settings=settings.registrar,
         entropy=entropy,
         store=rows,
         on_bound=(mailroom.on_bound,),
+        on_moved=(contacts.moves.add,),
         keep_alive=keep_alives.add,
     )
 
@@ -208,7 +208,12 @@ def _keep_alives(settings: Settings, endpoint: Endpoint) -> KeepAlives:
 
 
 def _calls(
-    kept: "_Kept", settings: Settings, endpoint: Endpoint, locations: Locations, entropy: Entropy
+    kept: "_Kept",
+    settings: Settings,
+    endpoint: Endpoint,
+    locations: Locations,
+    entropy: Entropy,
+    carrier: Carrier,
 ) -> Calls:
     return build_calls(
         endpoint.table.invites,
@@ -217,6 +222,7 @@ def _calls(
         locations=locations,
         ways=Ways(endpoint, entropy=entropy),
         settings=settings.calls,
+        carrier=carrier,
         clock=asyncio.get_running_loop().time,
         rearm=endpoint.after_batch,
     )
@@ -344,6 +350,8 @@ async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> N
             log.info("binding not restored", aor=kept.aor, reason=str(error))
         else:
             restored += 1
+    if server.api is not None:
+        await server.api.load()
     endpoint.after_batch()  # Their keep-alives have begun.
     if restored:
         log.info("bindings restored", count=restored)

@@ -26,7 +26,7 @@ from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
 from sipgram.sip.message.uri import SipUri
 from sipgram.sip.preferences import NONE, Preferences
-from sipgram.sip.proxy import Target
+from sipgram.sip.proxy import AS_IT_IS, Carrier, Target
 from sipgram.sip.record_route import Course, RecordRoutes
 from sipgram.sip.sink import Flow
 from sipgram.sip.targets import Disposition, arranged, one_flow_each
@@ -250,6 +250,7 @@ def build_calls(
     ways: Ways,
     clock: Callable[[], float],
     settings: CallSettings = _DEFAULTS,
+    carrier: Carrier = AS_IT_IS,
     rearm: Callable[[], None] = lambda: None,
 ) -> Calls:
     """Wire the parts that an INVITE passes; any node with the secret takes up its dialogs."""
@@ -257,7 +258,7 @@ def build_calls(
     brancher = Brancher(secret, node=node)
     times = CallTimes(timer_c_s=settings.timer_c_s, group_s=settings.group_s)
     return Calls(
-        InviteProxy(invites, brancher, loops, times=times, user=locations),
+        InviteProxy(invites, brancher, loops, times=times, user=locations, carrier=carrier),
         routes=RecordRoutes(secret, is_ours=lambda uri: locations.is_ours(uri.host.decode())),
         ways=ways,
         locations=locations,

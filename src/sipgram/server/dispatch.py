@@ -288,7 +288,8 @@ class Dispatcher:
 
     def _commit(self, commit: Commit, request: Message, flow: Flow, now: float) -> None:
         server = self._table.open_server(request, flow, now)
-        server.expect(now)
+        if flow.is_reliable:  # A datagram's sender repeats it, which tells the transaction.
+            server.expect(now)
 
         def done(error: Exception | None) -> None:
             try:

@@ -108,10 +108,19 @@ def _alone_in(folder: Path) -> Iterator[None]:
 async def _serve_http(
     server: Server, registry: CollectorRegistry, stack: AsyncExitStack, say: Callable[[str], None]
 ) -> None:
-    def problems() -> list[str]:
+    async def problems() -> list[str]:
         return ["draining"] if server.dispatcher.is_draining else []
 
-    app = build_http(registry=registry, problems=problems, version=version("sipgram"))
+    assert server.api is not None
+    app = build_http(
+        registry=registry,
+        problems=problems,
+        version=version("sipgram"),
+        guard=server.api.guard,
+        routers=server.api.routers(),
+        limits=server.settings.http,
+    )
+    await stack.enter_async_context(server.api.running())
     http = HttpServer(app)
     bound = await http.start(*http_address(server.settings))
     stack.push_async_callback(http.close)

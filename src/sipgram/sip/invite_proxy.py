@@ -16,7 +16,7 @@ from sipgram.sip.loops import BREADTH, LoopGuard, shares
 from sipgram.sip.message.address import Address, parse_list
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
-from sipgram.sip.proxy import OutcomeUser, Target
+from sipgram.sip.proxy import AS_IT_IS, SMALL_BYTES, Carrier, OutcomeUser, Target
 from sipgram.sip.sink import Cause, ClientSide, Flow
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.client_invite import ClientInviteTransaction
@@ -95,7 +95,9 @@ class InviteProxy:
         *,
         times: CallTimes,
         user: OutcomeUser,
+        carrier: Carrier = AS_IT_IS,
     ) -> None:
+        self.carrier = carrier
         self.invites = invites
         self.brancher = brancher
         self.loops = loops
@@ -109,14 +111,17 @@ class InviteProxy:
         §16.11 says how it is made without state.
         """
         branch = self.brancher.live(request, target.name) + self.loops.hash(request)
-        return target.flow.send(_copied(request, target, branch, onward, b""))
+        return target.flow.send(_copied(request, target, target.flow, branch, onward, b""))
 
 
-def _copied(request: Message, target: Target, branch: bytes, onward: Onward, lines: bytes) -> bytes:
+def _copied(
+    request: Message, target: Target, flow: Flow, branch: bytes, onward: Onward, lines: bytes
+) -> bytes:
     """Return a request as one target gets it (§16.6), with these lines below our Via."""
-    flow, source = target.flow, onward.source
+    source = onward.source
     top = flow.via_line + branch + b"\r\n" + target.routes + lines
-    if request.content_length < 0 and flow.is_reliable:
+    # What may be large may yet go on a stream, where it has to be told.
+    if request.content_length < 0 and (flow.is_reliable or len(request.raw) > SMALL_BYTES // 2):
         top += b"Content-Length: %d\r\n" % len(request.body)
     old = tuple((*span, b"") for span in request.spans(b"max-breadth"))
     cuts = sorted(onward.cuts + old) if old else onward.cuts
@@ -215,6 +220,8 @@ class InviteFork:
         """A branch ended without a final response."""
         if self._open.pop(branch.name, None) is None:
             return  # The ACK of its final response could not be sent.
+        if cause == "transport-error" and self._try_otherwise(branch, now):
+            return
         self._proxy.user.on_outcome(branch.target, b"INVITE", 0)
         other = self._fail_over(branch) if cause == "transport-error" else None
         if other is not None:
@@ -267,10 +274,27 @@ class InviteFork:
             self._tried.add(branch.target.name)
             self._open[branch.name] = branch
         for branch in branches:  # All are known before the first is sent, which may fail.
-            lines = self._onward.routing.lines(branch.target)
-            lines += b"Max-Breadth: %d\r\n" % branch.share
-            data = _copied(self._request, branch.target, branch.name, self._onward, lines)
-            branch.start(self._proxy, data, now)
+            self._send(branch, now)
+
+    def _send(self, branch: "_Branch", now: float) -> None:
+        """Send to one target, on its flow or, what is large, as the carrier says (D26)."""
+        target, flow = branch.target, branch.target.flow
+        data = self._copied_for(branch, flow)
+        if len(data) > SMALL_BYTES and not flow.is_reliable:
+            found = self._proxy.carrier.carry(target, len(data))
+            if found is None:
+                del self._open[branch.name]
+                self._failures.take_own(513)
+                self._settle(now)
+                return
+            branch.target, flow = found
+            data = self._copied_for(branch, flow)
+        branch.start(self._proxy, data, flow, now)
+
+    def _copied_for(self, branch: "_Branch", flow: Flow) -> bytes:
+        lines = self._onward.routing.lines(branch.target)
+        lines += b"Max-Breadth: %d\r\n" % branch.share
+        return _copied(self._request, branch.target, flow, branch.name, self._onward, lines)
 
     def _follow(self, branch: "_Branch", response: Message, now: float) -> bool:
         """Try what a failure leads to; False when it leads nowhere (§16.7 step 4)."""
@@ -296,6 +320,17 @@ class InviteFork:
             return None
         other = self._onward.routing.fail_over(branch.target)
         return None if other is None or other.name in self._tried else other
+
+    def _try_otherwise(self, branch: "_Branch", now: float) -> bool:
+        """Send it another way, when the one that was found for it is dead (D26)."""
+        target, flow = branch.target, branch.flow
+        if flow is target.flow or self._is_decided or branch.is_given_up:
+            return False
+        if not self._proxy.carrier.give_up(target, flow):
+            return False
+        self._open[branch.name] = branch
+        self._send(branch, now)
+        return True
 
     def _decide(self, now: float, *, reason: bytes = b"") -> None:
         """Open no more branches and cancel those that are open (§16.7 step 10)."""
@@ -333,6 +368,7 @@ class _Branch:
         "_proxy",
         "_transaction",
         "due",
+        "flow",
         "is_given_up",
         "name",
         "share",
@@ -346,16 +382,17 @@ class _Branch:
         self.target = target
         self.share = share  # Of Max-Breadth.
         self.due = NEVER
+        self.flow = target.flow  # Where it goes, or went.
         self.is_given_up = False  # Its 487 means that nobody answered.
         self._fork = fork
         self._ends = NEVER  # When Timer C fires.
         self._transaction: ClientInviteTransaction | None = None
 
-    def start(self, proxy: InviteProxy, data: bytes, now: float) -> None:
+    def start(self, proxy: InviteProxy, data: bytes, flow: Flow, now: float) -> None:
         """Send the request."""
         self._proxy = proxy
-        transaction = proxy.invites.start_client(data, self.name, self.target.flow, self, now)
-        self._transaction = transaction
+        self.flow = flow
+        self._transaction = proxy.invites.start_client(data, self.name, flow, self, now)
 
     def cancel(self, now: float, *, reason: bytes = b"") -> None:
         """Take the request back from this target."""
@@ -390,6 +427,7 @@ class _Branch:
     def on_failure(self, transaction: ClientSide, cause: Cause, now: float) -> None:
         """There will be no final response."""
         self.due = NEVER
+        self.flow = transaction.flow
         self.target.is_silent = self._ends == NEVER
         self._fork.on_dead(self, cause, now)
 

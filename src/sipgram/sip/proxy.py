@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from sipgram.sip.branch import Brancher
 from sipgram.sip.keeping import Keeper, Keeping, Verdict
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
-from sipgram.sip.sink import Cause, ClientSide, Flow
+from sipgram.sip.sink import Cause, ClientSide, Flow, ServerSide
 from sipgram.sip.timers import NEVER
-from sipgram.sip.transaction.server_request import ServerRequestTransaction
 from sipgram.sip.transaction.table import TransactionTable
 
 ENDS_COPY: Final = frozenset((400, 401, 403, 405, 406, 407, 413, 415, 416, 420, 488, 493, 501, 513))
 """Answers of a device after which trying it again is of no use (DELIVERY.md); 6xx besides."""
+SMALL_BYTES: Final = 1_200
+"""D26: so much goes by datagram anywhere; of more the carrier is asked."""
 PREFERRED: Final = frozenset((401, 407, 415, 420, 484))
 """§16.7 step 6: answers that tell the sender how to succeed."""
 
@@ -37,6 +38,32 @@ class Target(Protocol):
     "It left an earlier request unanswered: tried, but not waited for (D9)."
 
 
+T = TypeVar("T", bound=Target)
+
+
+class Carrier(Protocol):
+    """Who finds a way for what is too large for a datagram (RFC 3261 §18.1.1; D26)."""
+
+    def carry(self, target: T, size: int) -> tuple[T, Flow] | None:
+        """Return the flow for a request of ``size`` octets, and the target that it belongs to.
+
+        None when there is none: 513.
+        """
+
+    def give_up(self, target: Target, flow: Flow) -> bool:
+        """Hear that a flow which ``carry`` gave is dead; True when there may be another."""
+
+
+class AsItIs:
+    """Sends everything on the target's own flow."""
+
+    def carry(self, target: T, size: int) -> tuple[T, Flow] | None:
+        return target, target.flow
+
+    def give_up(self, target: Target, flow: Flow) -> bool:
+        return False
+
+
 class OutcomeUser(Protocol):
     """Who wants to know how the targets answered."""
 
@@ -45,6 +72,9 @@ class OutcomeUser(Protocol):
 
     def fail_over(self, target: Target) -> Target | None:
         """Return another flow to the device of a target that said 430 or whose flow is dead (D5)."""
+
+
+AS_IT_IS: Final = AsItIs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +98,10 @@ class Proxy:
         times: ForkTimes,
         user: OutcomeUser,
         keeper: Keeper | None = None,
+        carrier: Carrier = AS_IT_IS,
     ) -> None:
         """Without ``keeper`` nothing is stored for devices that are away."""
+        self.carrier = carrier
         self.table = table
         self.brancher = brancher
         self.times = times
@@ -101,7 +133,7 @@ class Fork:
     def __init__(
         self,
         request: Message,
-        server: ServerRequestTransaction,
+        server: ServerSide,
         proxy: Proxy,
         keeping: Keeping | None = None,
     ) -> None:
@@ -147,6 +179,37 @@ class Fork:
         if request.content_length < 0 and flow.is_reliable:
             top += b"Content-Length: %d\r\n" % len(request.body)
         data = request.forwarded(target.uri, top, source.host, source.port, cuts)
+        if len(data) > SMALL_BYTES and not flow.is_reliable:
+            self._send_large(target, branch, source, cuts, len(data), now)
+            return
+        self._proxy.table.start_client(data, branch, request.method, flow, self, now)
+
+    def _send_large(
+        self,
+        target: Target,
+        branch: bytes,
+        source: Flow,
+        cuts: Sequence[Cut],
+        size: int,
+        now: float,
+    ) -> None:
+        """Send what may be too large for a datagram (D26)."""
+        request = self._request
+        found = self._proxy.carrier.carry(target, size)
+        if found is None:
+            del self._open[branch]
+            if self._rank > _FINAL:
+                self._rank = _FINAL
+                self._best = self._built(Verdict(513, f"No Way For {size} Octets", ()))
+            self._keep(target, branch, 513, now)
+            self._settle(now)
+            return
+        target, flow = found
+        self._open[branch] = target
+        top = flow.via_line + branch + b"\r\n" + target.routes
+        if request.content_length < 0:
+            top += b"Content-Length: %d\r\n" % len(request.body)
+        data = request.forwarded(target.uri, top, source.host, source.port, cuts)
         self._proxy.table.start_client(data, branch, request.method, flow, self, now)
 
     def on_waiting(self, now: float) -> None:
@@ -186,6 +249,8 @@ class Fork:
     def on_failure(self, transaction: ClientSide, cause: Cause, now: float) -> None:
         """A branch ended without a final response."""
         target = self._open.pop(transaction.branch)
+        if cause == "transport-error" and self._try_otherwise(target, transaction, now):
+            return
         target.is_silent = True
         self._proxy.user.on_outcome(target, self._request.method, 0)
         if cause == "transport-error" and self._fail_over(target, now):
@@ -193,6 +258,17 @@ class Fork:
         self._note_away()
         self._keep(target, transaction.branch, 0, now)
         self._settle(now)
+
+    def _try_otherwise(self, target: Target, transaction: ClientSide, now: float) -> bool:
+        """Send a large request another way, when the one that was found for it is dead (D26)."""
+        flow, branch = transaction.flow, transaction.branch
+        if flow is target.flow or self._is_concluded:
+            return False
+        if not self._proxy.carrier.give_up(target, flow):
+            return False
+        self._open[branch] = target
+        self._send(target, branch, self._server.flow, self._cuts, now)
+        return True
 
     def _fail_over(self, target: Target, now: float) -> bool:
         """Try another flow to the same device, when there is one (RFC 5626 §5.3, D5)."""

@@ -1,5 +1,6 @@
 """What the pure SIP machines ask of their driver: where bytes go, whom to tell (RFC 3261 §17)."""
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from sipgram.sip.message.message import Message
@@ -26,6 +27,10 @@ class Flow(Protocol):
         """Return where responses to a request that came in here go (RFC 3261 §18.2.2)."""
 
 
+Mover = Callable[[bytes], tuple[Flow, bytes] | None]
+"""Takes a request that waits; returns where it goes now and as what, None when it stays."""
+
+
 class ClientUser(Protocol):
     """The transaction user of a client transaction."""
 
@@ -45,6 +50,23 @@ class ClientSide(Protocol):
     branch: bytes
     request: bytes
     flow: Flow
+
+
+class ServerSide(Protocol):
+    """Who asked for what a proxy forwards: a server transaction, or the server itself."""
+
+    flow: Flow
+    "Where responses go."
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the final response is still to come."""
+
+    def expect(self, now: float) -> None:
+        """Be told that the answer takes its time."""
+
+    def respond(self, response: bytes, now: float) -> None:
+        """Take the final response; a second one is dropped."""
 
 
 class Sink(Protocol):

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 NEVER: Final = math.inf
@@ -20,20 +20,18 @@ class Timers:
     "Longest interval between retransmissions of a non-INVITE request or a final response."
     t4: float = 5.0
     "Longest time a message stays in the network."
+    longest: float = field(init=False)
+    "Timers B, F, H and J: 64*T1."
+    trying_after_s: float = field(init=False)
+    "When Timer E reaches T2: T1 + 2*T1 + 4*T1, 3.5 s with the usual values."
 
-    @property
-    def longest(self) -> float:
-        """Timers B, F, H and J: 64*T1."""
-        return 64 * self.t1
-
-    @property
-    def trying_after_s(self) -> float:
-        """Return when Timer E reaches T2: T1 + 2*T1 + 4*T1, 3.5 s with the usual values."""
+    def __post_init__(self) -> None:
         interval, total = self.t1, 0.0
         while interval < self.t2:
             total += interval
             interval *= 2
-        return total
+        object.__setattr__(self, "longest", 64 * self.t1)
+        object.__setattr__(self, "trying_after_s", total)
 
     def rest(self, left_s: float) -> float:
         """Round what is left of a timer up to a multiple of T1, so that lengths stay few."""

@@ -16,6 +16,7 @@ from sipgram.services.messaging.store import MessageStore
 from sipgram.services.registrar.location import Accounts, Binding, Locations, OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.store import NoBindingStore
+from sipgram.services.registrar.streams import Opened
 from sipgram.settings import MessagingSettings, RegistrarSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message import digest
@@ -74,6 +75,9 @@ class SourceRoutes:
         return source
 
     def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
+        return None
+
+    def reopen(self, hop: SipUri, flow: Flow, opened: Opened) -> Flow | None:
         return None
 
 

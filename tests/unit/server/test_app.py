@@ -9,7 +9,8 @@ import pytest
 
 from sipgram.errors import SettingsError
 from sipgram.net.endpoint import Address, Endpoint
-from sipgram.server.app import ContactRoutes, build
+from sipgram.server.app import build
+from sipgram.server.contacts import ContactRoutes
 from sipgram.settings import AuthSettings, ServerSettings, Settings
 from sipgram.sip.message.uri import SipUri
 from sipgram.testing.recording import RecordingFlow, RecordingUser
@@ -43,7 +44,7 @@ async def test_d27_a_contact_is_reached_where_it_says_when_that_is_its_source(
     listener = endpoint.udp[1]
     source = listener.flow(("127.0.0.9", 40_000))
 
-    flow = ContactRoutes().flow_to(SipUri.parse(contact), source)
+    flow = ContactRoutes.flow_to(SipUri.parse(contact), source)
 
     assert flow is listener.flow(("127.0.0.9", port)), "by the listener that the phone knows"
 
@@ -51,13 +52,13 @@ async def test_d27_a_contact_is_reached_where_it_says_when_that_is_its_source(
 async def test_d27_the_port_that_it_came_from_is_the_source_itself(endpoint: Endpoint) -> None:
     source = endpoint.udp[0].flow(("127.0.0.9", 5070))
 
-    assert ContactRoutes().flow_to(SipUri.parse(b"sip:bob@127.0.0.9:5070"), source) is source
+    assert ContactRoutes.flow_to(SipUri.parse(b"sip:bob@127.0.0.9:5070"), source) is source
 
 
 def test_d27_a_connection_is_its_own_way_back() -> None:
     source = RecordingFlow(is_reliable=True)
 
-    assert ContactRoutes().flow_to(SipUri.parse(b"sip:bob@192.0.2.1:5070"), source) is source
+    assert ContactRoutes.flow_to(SipUri.parse(b"sip:bob@192.0.2.1:5070"), source) is source
 
 
 def settings(data: Path, *listeners: str) -> Settings:

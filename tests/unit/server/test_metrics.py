@@ -36,9 +36,12 @@ class Watched:
     def __init__(self, server: Server) -> None:
         registry, self.lag = registry_of(server)
         self.troubles: list[str] = []
-        self.app = build_http(registry=registry, problems=lambda: self.troubles, version="0")
+        self.app = build_http(registry=registry, problems=self._problems, version="0")
         self.http = HttpServer(self.app)
         self.address = ("", 0)
+
+    async def _problems(self) -> list[str]:
+        return self.troubles
 
     async def get(self, path: str) -> tuple[int, str]:
         reader, writer = await asyncio.open_connection(*self.address)

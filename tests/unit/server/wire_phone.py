@@ -64,10 +64,18 @@ class WirePhone:
                 writer.write(_answer(message))
             self.streamed.put_nowait(message)
 
-    async def register(self, user: bytes, *, contact: str = "", cseq: int = 1) -> Message:
+    async def register(
+        self,
+        user: bytes,
+        *,
+        contact: str = "",
+        params: bytes = b"",
+        headers: tuple[bytes, ...] = (),
+        cseq: int = 1,
+    ) -> Message:
         """Bind to ``user``; the contact is the UDP socket's address unless another is given."""
         contact = contact or f"sip:{user.decode()}@{HOST}:{self.port}"
-        lines = (b"Contact: <%b>" % contact.encode(), b"Expires: 600")
+        lines = (b"Contact: <%b>%b" % (contact.encode(), params), b"Expires: 600", *headers)
         aor = b"<sip:%b@localhost>" % user
         return await self.ask(
             b"REGISTER", b"sip:localhost", sender=aor, to=aor, headers=lines, cseq=cseq

@@ -14,8 +14,8 @@ from sipgram.services.messaging.store import FailedAttempt, MessageStore, Stored
 from sipgram.services.messaging.stored_form import rebuilt
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
-from sipgram.sip.proxy import OutcomeUser, Target
-from sipgram.sip.sink import Cause, ClientSide
+from sipgram.sip.proxy import AS_IT_IS, SMALL_BYTES, Carrier, OutcomeUser, Target
+from sipgram.sip.sink import Cause, ClientSide, Flow
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
 
@@ -69,6 +69,7 @@ class Drainer:
         self._queue: OrderedDict[Drain, None] = OrderedDict()
         self.table: TransactionTable
         self.user: OutcomeUser
+        self.carrier: Carrier = AS_IT_IS
 
     def __len__(self) -> int:
         return len(self._drains)
@@ -251,8 +252,15 @@ class Drain:
         if live is not None:
             self._all.table.abandon(live.branch)
             self._all.live.over(live)
-        via = flow.via_line + branch
-        data = rebuilt(message.head, message.body, uri=binding.uri, via=via, routes=binding.routes)
+        data = _request(message, binding, flow, branch)
+        if len(data) > SMALL_BYTES and not flow.is_reliable:
+            found = self._all.carrier.carry(binding, len(data))
+            if found is None:
+                self._all.ledger.refuse(self.device, message, status=513, contact=binding.uri)
+                self.work(now)
+                return
+            binding, flow = found
+            data = _request(message, binding, flow, branch)
         self._attempt = (message, binding)
         self._all.table.start_client(data, branch, b"MESSAGE", flow, self, now)
 
@@ -291,6 +299,10 @@ class Drain:
         if self._attempt is None:
             return
         (message, binding), self._attempt = self._attempt, None
+        if cause == "transport-error" and self._may_go_otherwise(binding, transaction.flow):
+            self._page.appendleft(message)
+            self.work(now)
+            return
         binding.is_silent = True
         self._all.user.on_outcome(binding, b"MESSAGE", 0)
         self._note(message, binding, 0, cause.encode())
@@ -300,6 +312,12 @@ class Drain:
             self._all.live.add(LiveBranch(branch, flow, contact, device, message, now))
         self._pause(now)
         self._mute = message.sender
+
+    def _may_go_otherwise(self, binding: BoundDevice, flow: Flow) -> bool:
+        """Say whether there is another way to the device than a flow that is dead (D5, D26)."""
+        if flow is not binding.flow:  # Found for what is large.
+            return self._all.carrier.give_up(binding, flow)
+        return self._all.user.fail_over(binding) is not None
 
     def _note(
         self, message: StoredMessage, binding: BoundDevice, status: int, reason: bytes
@@ -325,3 +343,8 @@ class Drain:
         self._after = 0
         self._all.rest(self, now)
         self.plan(after_s, now)
+
+
+def _request(message: StoredMessage, binding: BoundDevice, flow: Flow, branch: bytes) -> bytes:
+    via, routes = flow.via_line + branch, binding.routes
+    return rebuilt(message.head, message.body, uri=binding.uri, via=via, routes=routes)

@@ -9,20 +9,21 @@ from sipgram.errors import PeerError, Refusal
 from sipgram.services.messaging.deposits import Deposits, MessageIds
 from sipgram.services.messaging.drain import BoundDevice, Drainer
 from sipgram.services.messaging.inbox import Inbox
-from sipgram.services.messaging.ledger import DEVICE_S, Ledger
+from sipgram.services.messaging.ledger import DEVICE_S, Ledger, MessageNews
 from sipgram.services.messaging.live import LiveBranches
 from sipgram.services.messaging.store import (
     CopyOutcome,
     DueMessage,
     MessageState,
     MessageStore,
+    StoredMessage,
     WaitingMessage,
 )
 from sipgram.settings import MessagingSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
-from sipgram.sip.proxy import OutcomeUser
+from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.messaging")
@@ -96,9 +97,16 @@ class Mailroom:
         find: Callable[[bytes], Entry],
         user: OutcomeUser,
         *,
+        carrier: Carrier = AS_IT_IS,
         rearm: Callable[[], None] = lambda: None,
+        news: Sequence[MessageNews] = (),
     ) -> None:
-        """Take the transactions to deliver by, and the location table to look in."""
+        """Take the transactions to deliver by, and the location table to look in.
+
+        ``news`` hear what becomes of messages that wait.
+        """
+        self.ledger.news = tuple(news)
+        self.drainer.carrier = carrier
         self._find = find
         self.drainer.table = table
         self.drainer.user = user
@@ -110,9 +118,9 @@ class Mailroom:
 
     # ---- news of the location table --------------------------------------------------------
 
-    def has_inbox(self, aor: Aor) -> bool:
+    def has_inbox(self, aor: str) -> bool:
         """Say whether something waits for an AoR, or a device of it is away."""
-        return self.ledger.find(str(aor)) is not None
+        return self.ledger.find(aor) is not None
 
     def on_gone(self, entry: Entry, binding: BoundDevice) -> None:
         """A device is away: what comes from now on waits for it."""
@@ -203,6 +211,20 @@ class Mailroom:
         entry = self._entry(inbox.aor)
         if entry is not None:
             entry.has_inbox = False
+
+    def cancel(self, id: int, done: Callable[[bool], None]) -> None:
+        """Take back a message that nobody has taken; tell whether there was such a one."""
+
+        def on_read(messages: Sequence[StoredMessage] | None) -> None:
+            for message in messages or ():
+                inbox = self.ledger.find(message.aor)
+                if inbox is not None and inbox.is_untaken(id):
+                    self.ledger.end(inbox, message, "cancelled")
+                    done(True)
+                    return
+            done(False)
+
+        self._store.read([id], on_read)
 
     # ---- restart ---------------------------------------------------------------------------
 

@@ -17,8 +17,6 @@ from sipgram.sip.proxy import Target
 from sipgram.sip.sink import Flow
 from sipgram.sip.targets import Disposition, one_flow_each
 
-DATAGRAM_BYTES_MAX: Final = 64_500
-"""A larger request cannot go over UDP: with what a proxy adds it passes 65,507 octets."""
 ACCEPTED: Final = Reply(202)
 ASSERTED: Final = (b"p-asserted-identity", b"p-preferred-identity")
 """Who is not trusted asserts nothing (D2)."""
@@ -95,8 +93,6 @@ class Messaging:
             raise Refusal(513, f"Body Is Over {limit} Bytes: {size}")
         recipient = self._find(request.uri)
         bindings = recipient.bindings
-        if len(request.raw) > DATAGRAM_BYTES_MAX:
-            bindings = self._on_streams(request, bindings, now)
         if not recipient.has_inbox and len(bindings) == 1:
             device = bindings[0]
             if device.expires > now and device.takes(request.method):
@@ -138,16 +134,6 @@ class Messaging:
         forked = _others(ready, source)
         deposit.begin(now, forked_to=forked)
         return Forward(forked, deposit=deposit)
-
-    def _on_streams(
-        self, request: Message, bindings: Sequence[Device], now: float
-    ) -> Sequence[Device]:
-        """Leave only devices on streams: no datagram holds this one (D26)."""
-        live = [b for b in bindings if b.expires > now]
-        on_streams = [b for b in live if b.flow.is_reliable]
-        if live and not on_streams:
-            raise Refusal(513, f"Message Is Over {DATAGRAM_BYTES_MAX} Bytes: {len(request.raw)}")
-        return on_streams
 
 
 def _others(targets: list[Device], source: Flow) -> list[Device]:

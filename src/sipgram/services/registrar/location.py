@@ -117,10 +117,11 @@ class Binding:
 class AorEntry:
     """One AoR that lives here, with its bindings in the order of their coming."""
 
-    __slots__ = ("account_id", "aor", "bindings", "has_inbox", "uris")
+    __slots__ = ("account_id", "aor", "bindings", "has_inbox", "text", "uris")
 
     def __init__(self, aor: Aor, account_id: int) -> None:
         self.aor = aor
+        self.text = str(aor)
         self.account_id = account_id
         self.bindings: list[Binding] = []
         self.uris: list[bytes] = []
@@ -130,7 +131,7 @@ class AorEntry:
 class Waiting(Protocol):
     """Who keeps messages for devices that are away."""
 
-    def has_inbox(self, aor: Aor) -> bool:
+    def has_inbox(self, aor: str) -> bool:
         """Say whether something waits for an AoR, or a device of it is away."""
 
     def on_gone(self, entry: AorEntry, binding: Binding) -> None:
@@ -140,7 +141,7 @@ class Waiting(Protocol):
 class NobodyWaits:
     """Nothing is kept."""
 
-    def has_inbox(self, aor: Aor) -> bool:
+    def has_inbox(self, aor: str) -> bool:
         return False
 
     def on_gone(self, entry: AorEntry, binding: Binding) -> None:
@@ -291,10 +292,22 @@ class Locations:
         others = [b for b in entry.bindings if b.reg_id and b.instance == target.instance]
         return max(others, key=lambda b: b.updated, default=None)
 
-    def end_flow(self, entry: AorEntry, flow: Flow) -> None:
-        """A connection has closed: "an Outbound flow ends at once" (D28)."""
-        for binding in [b for b in entry.bindings if b.reg_id and b.flow is flow]:
-            self.lose(entry, binding)
+    def on_stream(self, target: Target) -> "Binding | None":
+        """Return a binding of the same device that is on a connection (D26)."""
+        if not isinstance(target, Binding) or target.entry is None or not target.instance:
+            return None
+        others = [b for b in target.entry.bindings if b.flow.is_reliable]
+        others = [b for b in others if b.instance == target.instance]
+        return max(others, key=lambda b: b.updated, default=None)
+
+    def change_flow(self, binding: Binding, flow: Flow) -> None:
+        """Reach a contact in another way than before (D28)."""
+        self._leave_stream(binding)
+        if binding.source is binding.flow:
+            binding.source = flow
+        binding.flow = flow
+        if flow.is_reliable:
+            self._on_stream.setdefault(flow, []).append(binding)
 
     def drop_expired(self, entry: AorEntry, now: float) -> None:
         """Remove the bindings whose time is over."""
@@ -329,9 +342,10 @@ class Locations:
 
     def _look_up(self, uri: bytes) -> AorEntry:
         aor = Aor.parse(uri)
-        if aor.domain and not self.is_ours(aor.domain):
-            raise Refusal(403, f"Domain Is Not Served Here: {shown(aor.domain.encode())}")
-        aor = self.canonical(aor)
+        if aor.domain not in self.domains and aor.domain:
+            if not self.is_ours(aor.domain):
+                raise Refusal(403, f"Domain Is Not Served Here: {shown(aor.domain.encode())}")
+            aor = self.canonical(aor)
         entry = self._by_aor.get(aor)
         if entry is None:
             entry = self._entry_of_account(aor)
@@ -357,7 +371,7 @@ class Locations:
         if known is not None:
             return known
         entry = AorEntry(leading, account_id)
-        entry.has_inbox = self._waiting.has_inbox(leading)
+        entry.has_inbox = self._waiting.has_inbox(entry.text)
         return entry
 
     def _keep_idle(self, entry: AorEntry) -> None:

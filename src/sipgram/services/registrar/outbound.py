@@ -1,6 +1,5 @@
 """Path and Outbound in a REGISTER and its answer (RFC 3327 §5.3, RFC 5626 §6)."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from sipgram.errors import ParseError, Refusal
@@ -54,15 +53,18 @@ def supports(request: Message, tag: bytes) -> bool:
     return False
 
 
-def with_flows(request: Message, wishes: Sequence[Wish], path: bytes) -> list[Wish]:
+def with_flows(request: Message, wishes: list[Wish], path: bytes) -> list[Wish]:
     """Return the wishes, with reg-id only where Outbound is spoken (RFC 5626 §6).
 
     Raises:
         ParseError: a reg-id stands beside another contact.
         Refusal: 439, the phone's first proxy does not keep its flow.
     """
-    if not any(wish.reg_id for wish in wishes):
-        return list(wishes)
+    for wish in wishes:
+        if wish.reg_id:
+            break
+    else:
+        return wishes
     if not supports(request, b"outbound"):
         return [wish._replace(reg_id=0) for wish in wishes]
     if sum(1 for wish in wishes if wish.expires_s) > 1:

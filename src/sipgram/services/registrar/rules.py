@@ -1,5 +1,6 @@
 """What a REGISTER asks for, and whether it may have it (RFC 3261 §10.3, DELIVERY.md D5, D29)."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from sipgram.errors import ParseError, Refusal
@@ -13,6 +14,8 @@ REG_ID_MAX: Final = 2**31 - 1
 """RFC 5626 §11."""
 CONTACTS_MAX: Final = 32
 """More contacts in one REGISTER are refused."""
+ANY_METHOD: Final[frozenset[bytes]] = frozenset()
+"""Of a contact that names no methods."""
 SPREAD_ABOVE_S: Final = 600
 """D29: only longer registrations are shortened."""
 
@@ -37,31 +40,30 @@ class Wish(NamedTuple):
     "Tells the flows of one device apart (RFC 5626 §4.2); 0 for none."
 
 
-def asks_to_clear(request: Message) -> bool:
+def asks_to_clear(contacts: Sequence[bytes], request: Message) -> bool:
     """Say whether this REGISTER removes all bindings (§10.2.2).
 
     Raises:
         ParseError: ``*`` with another contact, or without ``Expires: 0``.
     """
-    values = request.values(b"contact")
-    if b"*" not in values:
+    if b"*" not in contacts:
         return False
-    if len(values) > 1 or request.value(b"expires") != b"0":
+    if len(contacts) > 1 or request.value(b"expires") != b"0":
         raise ParseError("Contact * stands alone and with Expires: 0")
     return True
 
 
-def wishes(request: Message, settings: RegistrarSettings) -> list[Wish]:
-    """Read the contacts of a REGISTER.
+def wishes(contacts: Sequence[bytes], request: Message, settings: RegistrarSettings) -> list[Wish]:
+    """Read the contacts of a REGISTER; ``contacts`` are the values of its Contact lines.
 
     Raises:
         ParseError: a contact is malformed, or there are too many.
         Refusal: 423 when one asks for less time than is granted here.
     """
     header = expires_of(request)
-    values = request.values(b"contact")
-    if len(values) != 1 or b"," in values[0]:
-        values = [part for value in values for part in split_list(value)]
+    if len(contacts) == 1 and b"," not in contacts[0]:
+        return [wish(contacts[0], header, settings)]
+    values = [part for value in contacts for part in split_list(value)]
     if len(values) > CONTACTS_MAX:
         raise ParseError(f"more than {CONTACTS_MAX} contacts: {len(values)}")
     return [wish(value, header, settings) for value in values]
@@ -98,16 +100,16 @@ def wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
     if parsed.headers is not None:
         # RFC 4475 §3.3.4 (regbadct): a Contact with embedded headers in addr-spec form.
         raise ParseError(f"Contact has headers in its URI: {shown(address.uri)}")
-    if not address.params:
-        expires_s = header if header is not None else settings.expires_s
-        _check_interval(expires_s, settings)
-        return Wish(value, address.uri, parsed, expires_s, b"", frozenset(), b"", 1.0)
-    params = dict(address.params)
-    own = params.pop(b"expires", None)
     expires_s = header if header is not None else settings.expires_s
+    params = dict(address.params) if address.params else {}
+    own = params.pop(b"expires", None)
     if own is not None:
         expires_s = _seconds(own, "expires of Contact")
-    _check_interval(expires_s, settings)
+    if expires_s < settings.expires_min_s and expires_s:
+        line = b"Min-Expires: %d" % settings.expires_min_s
+        raise Refusal(423, f"Interval Too Brief: {expires_s}", (line,))
+    if not params:
+        return Wish(value, address.uri, parsed, expires_s, b"", ANY_METHOD, b"", 1.0)
     methods = params.get(b"methods") or b""
     return Wish(
         value=value,
@@ -120,12 +122,6 @@ def wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
         q=_quality(params.get(b"q")),
         reg_id=_reg_id(params),
     )
-
-
-def _check_interval(expires_s: int, settings: RegistrarSettings) -> None:
-    if 0 < expires_s < settings.expires_min_s:
-        line = b"Min-Expires: %d" % settings.expires_min_s
-        raise Refusal(423, f"Interval Too Brief: {expires_s}", (line,))
 
 
 def _seconds(value: bytes, name: str) -> int:

@@ -1,6 +1,6 @@
 """The registrar's steps (RFC 3261 §10.3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ from sipgram.services.registrar import outbound, rules
 from sipgram.services.registrar.location import AorEntry, Binding, Locations
 from sipgram.services.registrar.rules import Wish
 from sipgram.services.registrar.store import BindingStore, KeptBinding
+from sipgram.services.registrar.streams import Connections, Streams
 from sipgram.settings import RegistrarSettings
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import SipUri
@@ -25,14 +26,11 @@ class Changes(NamedTuple):
     "Removed or replaced, of those that were there before."
 
 
-class Routes(Protocol):
+class Routes(Connections, Protocol):
     """Who knows the flow that reaches a contact."""
 
     def flow_to(self, contact: SipUri, source: Flow) -> Flow:
         """Return the contact's own address when that is where the REGISTER came from (D27)."""
-
-    def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
-        """Call ``closed`` once when a connection has closed; a datagram's flow never does."""
 
 
 class Registrar:
@@ -47,18 +45,23 @@ class Registrar:
         entropy: Entropy,
         store: BindingStore,
         on_bound: tuple[Callable[[AorEntry, Binding], None], ...] = (),
+        on_moved: tuple[Callable[[Binding, Binding], None], ...] = (),
         keep_alive: Callable[[Binding], None] = lambda binding: None,
     ) -> None:
-        """``keep_alive`` gets each UDP binding behind NAT, once (D27)."""
+        """``keep_alive`` gets each UDP binding behind NAT, once (D27).
+
+        ``on_moved`` hears of a device that has registered by another flow: the binding that has
+        ended, and the one in its place (D28).
+        """
         self._locations = locations
         self._routes = routes
         self._settings = settings
         self._entropy = entropy
         self._store = store
         self._on_bound = on_bound
+        self._on_moved = on_moved
         self._keep_alive = keep_alive
-        # Connections with Outbound flows, and whose; no more than there are connections.
-        self._watched: dict[Flow, dict[AorEntry, None]] = {}
+        self._streams = Streams(locations, routes)
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float
@@ -67,19 +70,28 @@ class Registrar:
         entry = self._locations.find(request.to_uri)  # Steps 1 and 5.
         if account_id is not None and account_id != entry.account_id:  # Step 4.
             raise Refusal(403, f"Not Your AoR: {entry.aor}")
-        binding = self._unchanged(entry, request, source)
-        if binding is not None:
-            self._refresh(entry, binding, request, now)
-            return Reply(200, headers=self._answer(entry, request, now))
-        if rules.asks_to_clear(request):  # Step 6.
+        contacts = request.values(b"contact")
+        if entry.bindings:
+            binding = self._unchanged(entry, contacts, request, source)
+            if binding is not None:
+                self._refresh(entry, binding, request, now)
+                return Reply(200, "", self._answer(entry, contacts, request, now))
+        if rules.asks_to_clear(contacts, request):  # Step 6.
             changes = self._clear(entry, request, source, now)
         else:
-            changes = self._update(entry, request, source, now)  # Step 7.
+            changes = self._update(entry, contacts, request, source, now)  # Step 7.
         if changes.put or changes.ended:
-            return self._commit(entry, changes, request, now)
-        return Reply(200, headers=self._answer(entry, request, now))  # Step 8.
+            return self._commit(entry, changes, contacts, request, now)
+        return Reply(200, "", self._answer(entry, contacts, request, now))  # Step 8.
 
-    def _commit(self, entry: AorEntry, changes: "Changes", request: Message, now: float) -> Commit:
+    def _commit(
+        self,
+        entry: AorEntry,
+        changes: "Changes",
+        contacts: Sequence[bytes],
+        request: Message,
+        now: float,
+    ) -> Commit:
         """Answer once the change cannot be lost any more (D37)."""
         put, drop = changes.put, changes.ended
         for binding in drop:  # Now: what comes while this is being written must wait for them.
@@ -93,7 +105,7 @@ class Registrar:
 
         def reply(error: Exception | None) -> Reply:
             self._committed(entry, changes, error)
-            return Reply(200, headers=self._answer(entry, request, now))
+            return Reply(200, "", self._answer(entry, contacts, request, now))
 
         return Commit(start, reply)
 
@@ -107,6 +119,8 @@ class Registrar:
         if error is not None:
             self._undo(entry, changes)
             raise error
+        if changes.ended:
+            self._tell_moved(changes)
         for binding in changes.put:
             binding.kept_until = binding.expires
             if binding.entry is not entry or not entry.has_inbox:
@@ -114,11 +128,23 @@ class Registrar:
             for told in self._on_bound:
                 told(entry, binding)
 
-    def _unchanged(self, entry: AorEntry, request: Message, source: Flow) -> Binding | None:
+    def _tell_moved(self, changes: "Changes") -> None:
+        for old in changes.ended:
+            for new in changes.put:
+                if new.key == old.key and new.flow is not old.flow and new.is_bound:
+                    for told in self._on_moved:
+                        told(old, new)
+
+    def _unchanged(
+        self, entry: AorEntry, contacts: Sequence[bytes], request: Message, source: Flow
+    ) -> Binding | None:
         """Find the binding that this REGISTER merely refreshes: the usual case, made cheap."""
-        contacts = request.values(b"contact")
-        binding = next((b for b in entry.bindings if contacts == [b.value]), None)
-        if binding is None:
+        if len(contacts) != 1:
+            return None
+        for binding in entry.bindings:
+            if binding.value == contacts[0]:
+                break
+        else:
             return None
         path = b", ".join(request.values(b"path")) if request.has(b"path") else b""
         is_same = (
@@ -160,11 +186,19 @@ class Registrar:
             self._end(entry, old, changes)
         return changes
 
-    def _update(self, entry: AorEntry, request: Message, source: Flow, now: float) -> "Changes":
+    def _update(
+        self,
+        entry: AorEntry,
+        contacts: Sequence[bytes],
+        request: Message,
+        source: Flow,
+        now: float,
+    ) -> "Changes":
         """Add, change and remove bindings: all of them or, on a fault, none (§10.3 step 7)."""
         changes = Changes([], [])
         path = outbound.path_of(request)
-        wishes = outbound.with_flows(request, rules.wishes(request, self._settings), path)
+        wishes = rules.wishes(contacts, request, self._settings)
+        wishes = outbound.with_flows(request, wishes, path)
         via = outbound.hops_of(path)[0] if path else None
         if not entry.bindings and len(wishes) == 1 and wishes[0].expires_s:
             # A phone that comes, and no other is there: nothing to compare with or to take back.
@@ -205,23 +239,9 @@ class Registrar:
         self._locations.attach(entry, binding)
         if _is_behind_nat(wish, flow):
             self._keep_alive(binding)
-        if wish.reg_id and flow.is_reliable:
-            self._watch(entry, flow)
+        if flow.is_reliable:
+            self._streams.watch(entry, flow)
         return binding
-
-    def _watch(self, entry: AorEntry, flow: Flow) -> None:
-        known = self._watched.get(flow)
-        if known is not None:
-            known[entry] = None
-            return
-        entries = self._watched[flow] = {entry: None}
-
-        def closed() -> None:
-            del self._watched[flow]
-            for each in entries:
-                self._locations.end_flow(each, flow)
-
-        self._routes.watch(flow, closed)
 
     def _end(self, entry: AorEntry, old: Binding, changes: Changes) -> None:
         self._locations.detach(entry, old)
@@ -267,30 +287,29 @@ class Registrar:
         if _is_behind_nat(wish, flow):
             self._keep_alive(binding)
 
-    def _answer(self, entry: AorEntry, request: Message, now: float) -> tuple[bytes, ...]:
+    def _answer(
+        self, entry: AorEntry, contacts: Sequence[bytes], request: Message, now: float
+    ) -> tuple[bytes, ...]:
         """Return the lines of a 200: all bindings (step 8), and what a phone behind proxies asks."""
-        lines = self._listed(entry, now)
+        lines = tuple(
+            [
+                b"Contact: <%b>%b;expires=%d" % (b.uri, b.params, max(1, round(b.expires - now)))
+                for b in entry.bindings
+                if b.expires > now
+            ]
+        )
         if request.has(b"path"):
             lines += tuple(b"Path: " + value for value in request.values(b"path"))
-        if b"reg-id" in (request.value(b"contact") or b"") and outbound.supports(
-            request, b"outbound"
-        ):
+        if contacts and b"reg-id" in contacts[0] and outbound.supports(request, b"outbound"):
             lines += (b"Require: outbound", b"Flow-Timer: %d" % self._settings.flow_timer_s)
         return lines
-
-    def _listed(self, entry: AorEntry, now: float) -> tuple[bytes, ...]:
-        return tuple(
-            b"Contact: <%b>%b;expires=%d" % (b.uri, b.params, max(1, round(b.expires - now)))
-            for b in entry.bindings
-            if b.expires > now
-        )
 
 
 def _binding(
     entry: AorEntry, wish: Wish, flow: Flow, call_id: bytes, cseq: int, path: bytes, now: float
 ) -> Binding:
     return Binding(
-        aor=str(entry.aor),
+        aor=entry.text,
         value=wish.value,
         uri=wish.uri,
         flow=flow,

@@ -109,8 +109,8 @@ class BindingRows:
             binding.path,
             _written(binding.flow),
             b"",
-            b",".join(sorted(binding.methods)),
-            round(binding.q * 1000),
+            b",".join(sorted(binding.methods)) if binding.methods else b"",
+            1000 if binding.q == 1.0 else round(binding.q * 1000),
             wall,
             wall + binding.expires - now,
         )

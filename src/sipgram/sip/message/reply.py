@@ -34,6 +34,10 @@ REASONS: Final = {
     513: "Message Too Large",
 }
 """The reason phrases of RFC 3261 §21, for the statuses that sipgram gives itself."""
+_START_LINES: Final = {
+    status: b"SIP/2.0 %d %b\r\n" % (status, reason.encode()) for status, reason in REASONS.items()
+}
+_NO_BODY: Final = b"Content-Length: 0\r\n\r\n"
 
 
 def build(
@@ -52,13 +56,11 @@ def build(
     ``host`` and ``port`` are where the request came from. ``reason`` replaces the usual phrase.
     ``headers`` are whole lines without CRLF; with a body, Content-Type must be among them.
     """
-    phrase = (reason or REASONS.get(status, "")).replace("\r", " ").replace("\n", " ")
-    return b"".join(
-        (
-            b"SIP/2.0 %d %b\r\n" % (status, phrase.encode()),
-            request.echoed(b"" if status == 100 else to_tag, host, port),
-            *(line + b"\r\n" for line in headers),
-            b"Content-Length: %d\r\n\r\n" % len(body),
-            body,
-        )
-    )
+    start = _START_LINES.get(status)
+    if reason or start is None:
+        phrase = reason.replace("\r", " ").replace("\n", " ")
+        start = b"SIP/2.0 %d %b\r\n" % (status, phrase.encode())
+    data = start + request.echoed(b"" if status == 100 else to_tag, host, port)
+    for line in headers:
+        data += line + b"\r\n"
+    return data + (b"Content-Length: %d\r\n\r\n" % len(body) + body if body else _NO_BODY)

@@ -121,6 +121,16 @@ class ClientInviteTransaction:
         if self.state in (State.CALLING, State.COMPLETED):
             self._fail("transport-error", now)
 
+    def move(self, flow: Flow, request: bytes, now: float) -> None:
+        """Send the request on another flow, since this one will not carry it.
+
+        Once a response has come, the peer and the flow have found each other.
+        """
+        if self.state is State.CALLING:
+            self.flow, self.request = flow, request
+            if not flow.send(request):
+                self._fail("transport-error", now)
+
     def _proceed(self, response: Message, now: float) -> None:
         if self.state is State.CALLING:
             self.state = State.PROCEEDING

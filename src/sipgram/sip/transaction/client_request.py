@@ -112,6 +112,12 @@ class ClientRequestTransaction:
         """The transport could not send the request (§17.1.4)."""
         self._fail("transport-error", now)
 
+    def move(self, flow: Flow, request: bytes, now: float) -> None:
+        """Send the request on another flow, since this one will not carry it."""
+        self.flow, self.request = flow, request
+        if not flow.send(request):
+            self._fail("transport-error", now)
+
     def abandon(self) -> None:
         """Forget the request without telling anybody."""
         self._terminate()

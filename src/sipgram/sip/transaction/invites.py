@@ -5,11 +5,11 @@ An ACK of a 2xx belongs to no transaction: it is not handled here but goes to th
 who forwards it without one (§16.11).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 from sipgram.sip.message.message import Message
-from sipgram.sip.sink import Cause, ClientSide, ClientUser, Flow
+from sipgram.sip.sink import Cause, ClientSide, ClientUser, Flow, Mover
 from sipgram.sip.timers import Sleeper, Timers
 from sipgram.sip.transaction.client_invite import ClientInviteTransaction
 from sipgram.sip.transaction.invite_sink import InviteClientUser, InviteServerUser
@@ -103,6 +103,13 @@ class Invites:
         dead = set(map(id, flows))
         for client in [c for c in self._clients.values() if id(c.flow) in dead]:
             client.transport_failed(now)
+
+    def move(self, movers: Mapping[Flow, Mover], now: float) -> None:
+        """Send what waits on some flows on others (``TransactionTable.move``)."""
+        for client in [c for c in self._clients.values() if c.flow in movers]:
+            found = movers[client.flow](client.request)
+            if found is not None:
+                client.move(*found, now)
 
     # ---- sizes -----------------------------------------------------------------------------
 

@@ -3,11 +3,11 @@
 Answered requests are kept as bytes alone (``answered.py``).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 from sipgram.sip.message.message import Message
-from sipgram.sip.sink import ClientUser, Flow
+from sipgram.sip.sink import ClientUser, Flow, Mover
 from sipgram.sip.timers import Sleeper, TimerQueue, Timers
 from sipgram.sip.transaction.answered import AnsweredRequests
 from sipgram.sip.transaction.client_request import ClientRequestTransaction
@@ -114,6 +114,14 @@ class TransactionTable:
         for client in [c for c in self._clients.values() if id(c.flow) in dead]:
             client.transport_failed(now)
         self.invites.transport_failed(flows, now)
+
+    def move(self, movers: Mapping[Flow, Mover], now: float) -> None:
+        """Send what waits on some flows on others, in one look at all there is (D26, D28)."""
+        for client in [c for c in self._clients.values() if c.flow in movers]:
+            found = movers[client.flow](client.request)
+            if found is not None:
+                client.move(*found, now)
+        self.invites.move(movers, now)
 
     # ---- time ------------------------------------------------------------------------------
 

@@ -182,18 +182,3 @@ def test_d26_513_for_a_body_over_the_limit(size: int, fits: bool, has_length: bo
         with pytest.raises(Refusal, match=f"Body Is Over 100 Bytes: {size}") as caught:
             rig.targets(parse(raw))
         assert caught.value.status == 513
-
-
-def test_d26_what_no_datagram_holds_goes_to_streams_or_is_513() -> None:
-    rig = Rig()
-    rig.add(5061)
-    large = message_of(b"x" * 64_400)
-
-    with pytest.raises(Refusal, match="513 Message Is Over 64500 Bytes"):
-        rig.targets(large)
-
-    stream = rig.add(5062)
-    stream.flow = RecordingFlow(port=5062, is_reliable=True)
-    assert rig.targets(large) == [stream.uri]
-    with pytest.raises(Refusal, match="480"):
-        rig.targets(large, now=61.0)

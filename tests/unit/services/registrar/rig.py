@@ -7,6 +7,7 @@ from sipgram.identity import Entropy
 from sipgram.services.answers import Commit, Done, Reply
 from sipgram.services.registrar.location import AorEntry, Binding, Locations, OpenAccounts
 from sipgram.services.registrar.service import Registrar
+from sipgram.services.registrar.streams import Opened
 from sipgram.settings import RegistrarSettings
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
@@ -59,6 +60,9 @@ class StraightRoutes:
     def __init__(self) -> None:
         self.others: dict[bytes, Flow] = {}
         self.closed: dict[Flow, Callable[[], None]] = {}
+        self.recalled: dict[bytes, Flow] = {}
+        "The flows that stand for connections to be opened, by contact."
+        self.opened: Opened = lambda stream: None
 
     def flow_to(self, contact: SipUri, source: Flow) -> Flow:
         return self.others.get(bytes(contact), source)
@@ -66,6 +70,10 @@ class StraightRoutes:
     def watch(self, flow: Flow, closed: Callable[[], None]) -> None:
         assert flow not in self.closed  # Once for each connection.
         self.closed[flow] = closed
+
+    def reopen(self, hop: SipUri, flow: Flow, opened: Opened) -> Flow | None:
+        self.opened = opened
+        return self.recalled.get(bytes(hop))
 
 
 class Rig:

@@ -16,7 +16,7 @@ SETTINGS = RegistrarSettings()
 
 
 def read(*contacts: bytes, expires: bytes | None = None) -> list[rules.Wish]:
-    return rules.wishes(registering(*contacts, expires=expires), SETTINGS)
+    return rules.wishes(contacts, registering(*contacts, expires=expires), SETTINGS)
 
 
 @pytest.mark.rfc("3261", "10.2.1.1")
@@ -136,13 +136,13 @@ def test_a_wildcard_stands_alone_and_with_zero(
     contacts: tuple[bytes, ...], expires: bytes | None
 ) -> None:
     with pytest.raises(ParseError, match="stands alone and with Expires: 0"):
-        rules.asks_to_clear(registering(*contacts, expires=expires))
+        rules.asks_to_clear(contacts, registering(*contacts, expires=expires))
 
 
 def test_only_a_wildcard_asks_to_clear() -> None:
-    assert rules.asks_to_clear(registering(b"*", expires=b"0"))
-    assert not rules.asks_to_clear(registering(HOME, expires=b"0"))
-    assert not rules.asks_to_clear(registering())
+    assert rules.asks_to_clear([b"*"], registering(b"*", expires=b"0"))
+    assert not rules.asks_to_clear([HOME], registering(HOME, expires=b"0"))
+    assert not rules.asks_to_clear([], registering())
 
 
 @pytest.mark.parametrize(

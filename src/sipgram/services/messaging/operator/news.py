@@ -91,7 +91,7 @@ class News:
         if found is None or inbox is None:
             return  # Requeued or delivered since.
         _, sender, size = found
-        if ledger.withdraw(inbox, Ended(change.message_id, sender, size)):
+        if ledger.withdraw(inbox, Ended(change.message_id, sender, size), "cancelled"):
             log.info("message cancelled", message=change.message_id)
         elif inbox.committing and tries:
             self._again.append((change, tries - 1))  # The writer's answer is still on its way.
