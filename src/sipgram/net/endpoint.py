@@ -108,6 +108,7 @@ class Endpoint:
         self._advertised = advertised
         self._trace = trace
         self._armed = NEVER
+        self._is_rearming = False
         self._timer: asyncio.TimerHandle | None = None
         self._servers: list[asyncio.Server] = []
         self.table = TransactionTable(user, timers=timers or Timers())
@@ -302,6 +303,16 @@ class Endpoint:
                 self._timer.cancel()
             self._armed = due
             self._timer = self._loop.call_at(due, self._advance)
+
+    def rearm(self) -> None:
+        """Do so at the end of this turn, once for all that is done outside of a batch in it."""
+        if not self._is_rearming:
+            self._is_rearming = True
+            self._loop.call_soon(self._rearm)
+
+    def _rearm(self) -> None:
+        self._is_rearming = False
+        self.after_batch()
 
     def _advance(self) -> None:
         self._armed = NEVER

@@ -151,7 +151,7 @@ async def build(
         news=news_of(api),
     )
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
-    dispatcher.attach(endpoint.table, proxy, calls, rearm=rearm)
+    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         *(keeping, calls, keep_alives, contacts, certificates, api),
