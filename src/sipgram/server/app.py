@@ -19,6 +19,7 @@ from sipgram.errors import Error, SettingsError
 from sipgram.identity import Entropy, NodeId, SystemEntropy
 from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
+from sipgram.net.ws.server import WebSockets
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
@@ -26,6 +27,7 @@ from sipgram.server.dispatch import Dispatcher
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.keeping import Keeping, build_keeping
 from sipgram.server.ways import Ways
+from sipgram.server.web import build_web
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
@@ -79,8 +81,9 @@ class Server:
     calls: Calls
     keep_alives: KeepAlives
     contacts: Contacts
-    certificates: Certificates | None = None
-    api: Api | None = None
+    certificates: Certificates | None
+    api: Api | None
+    web: WebSockets
     listeners: tuple[Address, ...] = ()
 
     @property
@@ -133,7 +136,8 @@ async def build(
         late=mailroom.on_stray,
     )
     certificates = _certificates(settings)
-    endpoint = _endpoint(settings, dispatcher, certificates, timers)
+    web = build_web(settings, locations)
+    endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
     rows = BindingRows(kept.engine, kept.writer, wall=time.time)
     keep_alives = _keep_alives(settings, endpoint)
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
@@ -154,7 +158,7 @@ async def build(
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
-        *(keeping, calls, keep_alives, contacts, certificates, api),
+        *(keeping, calls, keep_alives, contacts, certificates, api, web),
     )
     await keeping.load()
     await _listen(server)
@@ -284,6 +288,7 @@ def _endpoint(
     dispatcher: Dispatcher,
     certificates: Certificates | None,
     timers: Timers | None,
+    web: WebSockets,
 ) -> Endpoint:
     return Endpoint(
         dispatcher,
@@ -292,13 +297,14 @@ def _endpoint(
         tls=certificates,
         handshake_s=settings.tls.handshake_s,
         handshakes_max=settings.tls.handshakes_max,
+        web=web,
     )
 
 
 def _certificates(settings: Settings) -> Certificates | None:
     """Load what TLS listeners show; none is made when there is no such listener."""
     addresses = [Address.parse(text) for text in settings.server.listen]
-    hosts = [address.host for address in addresses if address.transport == "tls"]
+    hosts = [address.host for address in addresses if address.transport in ("tls", "wss")]
     if not hosts:
         return None
     return Certificates(

@@ -121,7 +121,7 @@ async def _serve_http(
         limits=server.settings.http,
     )
     await stack.enter_async_context(server.api.running())
-    http = HttpServer(app)
+    http = HttpServer(app, upgrades={"/sip": server.endpoint.web_connection})
     bound = await http.start(*http_address(server.settings))
     stack.push_async_callback(http.close)
     say(f"listening http {_shown(*bound)}")

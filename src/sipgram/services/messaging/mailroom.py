@@ -9,7 +9,7 @@ from sipgram.errors import PeerError, Refusal
 from sipgram.services.messaging.deposits import Deposits, MessageIds
 from sipgram.services.messaging.drain import BoundDevice, Drainer
 from sipgram.services.messaging.inbox import Inbox
-from sipgram.services.messaging.ledger import DEVICE_S, Ledger, MessageNews
+from sipgram.services.messaging.ledger import DEVICE_S, PAGE_S, Ledger, MessageNews
 from sipgram.services.messaging.live import LiveBranches
 from sipgram.services.messaging.store import (
     CopyOutcome,
@@ -24,6 +24,7 @@ from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
+from sipgram.sip.sink import is_websocket
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.messaging")
@@ -127,8 +128,7 @@ class Mailroom:
         now = self._clock()
         inbox = self.ledger.inbox(str(entry.aor), entry.account_id)
         entry.has_inbox = True
-        is_page = binding.flow.via_line[13:15].upper() == b"WS"  # Via: SIP/2.0/WS or WSS.
-        device = inbox.device(binding.instance, now=now, is_page=is_page)
+        device = inbox.device(binding.instance, now=now, is_page=is_websocket(binding.flow))
         device.seen = now
         self.ledger.away(device, seen_utc=self._wall())
 
@@ -246,9 +246,9 @@ class Mailroom:
             # Those whose bindings come back are let go in ``revive``. The others, whose
             # connections ended with the process or whose time ran out meanwhile, are away.
             age_s = max(0.0, wall - bound.seen_utc)
-            if age_s < DEVICE_S:
+            if age_s < (PAGE_S if bound.is_page else DEVICE_S):
                 owner = self.ledger.inbox(bound.aor, bound.account_id)
-                owner.device(bound.device, now=now - age_s)
+                owner.device(bound.device, now=now - age_s, is_page=bound.is_page)
         for id, owner in open_ids.items():
             if not owner.waits_somewhere(id):  # Cut off between two writes, or all forgotten.
                 found = await self._store.load_one(id)

@@ -10,7 +10,7 @@ from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.preferences import Features, features_of
 from sipgram.sip.proxy import Target
-from sipgram.sip.sink import Flow
+from sipgram.sip.sink import Flow, is_websocket
 
 IDLE_AORS_MAX: Final = 65_536
 """AoRs without a binding that are remembered; beyond that the longest unused goes."""
@@ -104,6 +104,11 @@ class Binding:
     def is_bound(self) -> bool:
         """Whether it has not ended."""
         return self.entry is not None
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a browser page, or another that comes by WebSocket (D7)."""
+        return is_websocket(self.source)
 
     @property
     def features(self) -> Features:

@@ -82,7 +82,7 @@ class Registrar:
         self._on_bound = on_bound
         self._on_moved = on_moved
         self._keep_alive = keep_alive
-        self._streams = Streams(locations, routes)
+        self._streams = Streams(locations, routes, forget=store.forget)
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float

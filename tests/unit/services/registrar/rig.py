@@ -32,6 +32,7 @@ class ToldStore:
         self.put: list[Binding] = []
         self.drop: list[Binding] = []
         self.behind: list[Binding] = []
+        self.forgotten: list[Binding] = []
         self.error: Error | None = None
         self.is_full = False
 
@@ -47,6 +48,9 @@ class ToldStore:
 
     def write_behind(self, binding: Binding, now: float) -> None:
         self.behind.append(binding)
+
+    def forget(self, binding: Binding) -> None:
+        self.forgotten.append(binding)
 
     @property
     def kept(self) -> set[bytes]:
