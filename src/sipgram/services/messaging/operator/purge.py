@@ -77,7 +77,6 @@ class Purge:
                 )
             )
             await connection.execute(delete(gone).where(gone.c.account_id == row.account_id))
-        log.info("mail of a removed account is gone", aor=row.aor, account=row.account_id)
         return True
 
     async def _mail_of(self, connection: AsyncConnection, account_id: int, aor: str) -> bool:
