@@ -1,7 +1,6 @@
 """Builds what keeps messages: the store, what delivers from it, and what keeps its house."""
 
 import asyncio
-import time
 from dataclasses import dataclass
 
 import structlog
@@ -13,6 +12,7 @@ from sipgram.services.messaging.operator.commands import MessageCommands
 from sipgram.services.messaging.operator.news import News, refreshed
 from sipgram.services.messaging.operator.purge import Purge
 from sipgram.services.messaging.sql import MessageRows
+from sipgram.services.wall_clock import WallClock
 from sipgram.settings import Settings
 from sipgram.sip.branch import Brancher
 
@@ -44,18 +44,19 @@ class Keeping:
 
 
 def build_keeping(
-    engine: AsyncEngine, writer: Writer, settings: Settings, brancher: Brancher
+    engine: AsyncEngine, writer: Writer, wall: WallClock, settings: Settings, brancher: Brancher
 ) -> Keeping:
     """Build the store on an open database."""
     record_s = settings.messaging.record_s
-    rows = MessageRows(engine, writer, wall=time.time, record_s=record_s)
+    rows = MessageRows(engine, writer, wall=wall, record_s=record_s)
     mailroom = Mailroom(
         rows,
         settings=settings.messaging,
         brancher=brancher,
         clock=asyncio.get_running_loop().time,
-        wall=time.time,
+        wall=wall,
+        certain=wall.certain,
     )
-    commands = MessageCommands(engine, wall=time.time, record_s=record_s)
+    commands = MessageCommands(engine, wall=wall, record_s=record_s)
     news = News(commands, rows, mailroom, on_change=mailroom.rearm)
-    return Keeping(mailroom, news, Purge(engine, wall=time.time))
+    return Keeping(mailroom, news, Purge(engine, wall=wall.certain))

@@ -22,6 +22,7 @@ from sipgram.server import demo
 from sipgram.server.app import Server, build
 from sipgram.server.configuration import http_address
 from sipgram.server.metrics import registry_of
+from sipgram.server.time_keeping import keep_time
 from sipgram.services.messaging.operator.purge import keep_house
 from sipgram.settings import Settings
 
@@ -65,6 +66,7 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
         tasks.start(_sweep(server, loop))
         tasks.start(server.keeping.follow())
         tasks.start(keep_house(server.keeping.purge))
+        tasks.start(keep_time(server.wall, server.writer))
         if server.accounts is not None:
             tasks.start(_follow_accounts(server))
         if with_demo:
