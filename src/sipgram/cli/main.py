@@ -34,6 +34,11 @@ COMMANDS: Final = {
     "device": Command(
         "sipgram.cli.operator.devices", "devices", "See which devices are waited for."
     ),
+    "backup": Command(
+        "sipgram.cli.operator.backup", "backup", "Write a backup, also while serving."
+    ),
+    "restore": Command("sipgram.cli.operator.backup", "restore", "Put a backup in place."),
+    "db": Command("sipgram.cli.operator.schema", "schema", "See and upgrade the schema."),
     "sms": Command("sipgram.cli.sms", "sms", "Make, read and count short messages."),
     "bench": Command("sipgram.cli.bench", "bench", "Measure a server."),
 }
