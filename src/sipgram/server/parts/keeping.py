@@ -7,6 +7,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sipgram.db.writer import Writer
+from sipgram.services.messaging.history import History
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.operator.commands import MessageCommands
 from sipgram.services.messaging.operator.news import News, refreshed
@@ -18,6 +19,7 @@ from sipgram.sip.branch import Brancher
 
 log = structlog.get_logger("sipgram.server")
 
+DAY_S = 86_400.0
 NEWS_EVERY_S = 0.5
 """What a command did counts within a second."""
 
@@ -48,7 +50,8 @@ def build_keeping(
 ) -> Keeping:
     """Build the store on an open database."""
     record_s = settings.messaging.record_s
-    rows = MessageRows(engine, writer, wall=wall, record_s=record_s)
+    history = settings.history
+    rows = MessageRows(engine, writer, wall=wall, record_s=record_s, history_s=history.days * DAY_S)
     mailroom = Mailroom(
         rows,
         settings=settings.messaging,
@@ -56,6 +59,7 @@ def build_keeping(
         clock=asyncio.get_running_loop().time,
         wall=wall,
         certain=wall.certain,
+        history=History(domains=history.domains, accounts=history.accounts),
     )
     commands = MessageCommands(engine, wall=wall, record_s=record_s)
     news = News(commands, rows, mailroom, on_change=mailroom.rearm)

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol
 from sipgram.errors import Refusal, Unavailable
 from sipgram.services.answers import Done
 from sipgram.services.messaging import rules
+from sipgram.services.messaging.history import NOBODYS, History
 from sipgram.services.messaging.inbox import Device, Inbox
 from sipgram.services.messaging.ledger import Ledger
 from sipgram.services.messaging.live import LiveBranch, LiveBranches
@@ -93,6 +94,7 @@ class Deposits:
         clock: Callable[[], float],
         wall: Callable[[], float],
         ids: MessageIds,
+        history: History = NOBODYS,
     ) -> None:
         """``inbox_of`` returns the inbox of a Request-URI; it raises Refusal like a look-up."""
         self.ledger = ledger
@@ -102,6 +104,7 @@ class Deposits:
         self.clock = clock
         self.wall = wall
         self.ids = ids
+        self.history = history
         self.stored = 0
         self._inbox_of = inbox_of
         self._bindings_of = bindings_of
@@ -119,8 +122,20 @@ class Deposits:
             return None  # Its account has gone in the meantime.
         return self.deposit(request, inbox, cuts, now)
 
-    def deposit(self, request: Message, inbox: Inbox, cuts: Sequence[Cut], now: float) -> "Deposit":
-        """Begin to keep a request; nothing is written yet."""
+    def deposit(
+        self,
+        request: Message,
+        inbox: Inbox,
+        cuts: Sequence[Cut],
+        now: float,
+        *,
+        sender_id: int = 0,
+        is_record: bool = False,
+    ) -> "Deposit":
+        """Begin to keep a request; nothing is written yet.
+
+        ``is_record``: every device is there, and only a history wants it on disk.
+        """
         received_utc = self.wall()
         message = StoredMessage(
             id=self.ids.of(request.call_id),
@@ -134,8 +149,10 @@ class Deposits:
             body=request.body,
             received_utc=received_utc,
             expires_utc=rules.expires_utc(request, received_utc),
+            kept=self.history.kept(inbox.aor, request.from_uri),
+            sender_id=sender_id,
         )
-        return Deposit(message, inbox, self)
+        return Deposit(message, inbox, self, is_record=is_record)
 
     def welcome(self, inbox: Inbox, since: float) -> None:
         """Know the devices that came while nobody had the message yet: it waits for them too (D7)."""
@@ -170,6 +187,7 @@ class Deposit:
         "_error",
         "_is_forked",
         "_is_open",
+        "_is_record",
         "_is_shared",
         "_owed",
         "_refused",
@@ -181,8 +199,11 @@ class Deposit:
         "message",
     )
 
-    def __init__(self, message: StoredMessage, inbox: Inbox, deposits: Deposits) -> None:
+    def __init__(
+        self, message: StoredMessage, inbox: Inbox, deposits: Deposits, *, is_record: bool = False
+    ) -> None:
         self.message = message
+        self._is_record = is_record
         self.inbox = inbox
         self.is_begun = False
         self.is_kept = False
@@ -344,12 +365,29 @@ class Deposit:
                 return True
         self._is_forked = False
         self.inbox.forking.discard(self.message.id)
+        if self._is_refused_by_all:
+            return False  # Nothing is owed: the sender hears why.
         if self._error is not None:
-            done(_unavailable(self._error), now)
+            done(self._verdict(self._error), now)
             return True
-        self.wait(lambda error: done(_unavailable(error), self._all.clock()))
+        self.wait(lambda error: done(self._verdict(error), self._all.clock()))
         self._look(now)
         return True
+
+    @property
+    def _is_refused_by_all(self) -> bool:
+        """Whether no device has it, nor will one that is known."""
+        if self._owed or self._taken or not self._refused:
+            return False
+        return self.inbox.devices.keys() <= self._refused.keys()
+
+    def _verdict(self, error: Exception | None) -> Verdict | None:
+        """Return what to tell the sender; a record that is lost is no loss of the message."""
+        return None if self._is_record and not self._owed else _unavailable(error)
+
+    def leave_out(self, target: KeptTarget) -> None:
+        """The message came from this device: it is no copy of it that is owed (D6)."""
+        self._refused[target.instance] = _Said(0, target.uri, str(target.flow))
 
     def _begin_late(self, now: float) -> None:
         """Write only now, when it is known who took the message."""

@@ -8,6 +8,7 @@ import structlog
 from sipgram.errors import PeerError, Refusal
 from sipgram.services.messaging.deposits import Deposits, MessageIds
 from sipgram.services.messaging.drain import BoundDevice, Drainer
+from sipgram.services.messaging.history import NOBODYS, History
 from sipgram.services.messaging.inbox import Inbox
 from sipgram.services.messaging.ledger import DEVICE_S, PAGE_S, Ledger, MessageNews
 from sipgram.services.messaging.live import LiveBranches
@@ -63,6 +64,7 @@ class Mailroom:
         clock: Callable[[], float],
         wall: Callable[[], float],
         certain: Callable[[], float] | None = None,
+        history: History = NOBODYS,
     ) -> None:
         """``wall`` is the time to stamp with, ``certain`` that by which things end (D35)."""
         self._store = store
@@ -85,6 +87,7 @@ class Mailroom:
             clock=clock,
             wall=wall,
             ids=self.ids,
+            history=history,
         )
         self.drainer = Drainer(
             self.ledger,
