@@ -54,12 +54,17 @@ class Phones:
     def new(self) -> Phone:
         return self._stack.enter_context(Phone(self._serve))
 
-    async def send(self, body: bytes) -> int:
-        """Send bob a message; return the status."""
+    def post(self, body: bytes) -> None:
+        """Send bob a message."""
         self._sent += 1
         via = self.alice.via(f"m{self._sent}")
-        raw = request(via=via, body=body).replace(b"Call-ID: ", b"Call-ID: %d" % self._sent)
-        self.alice.send(raw)
+        self.alice.send(
+            request(via=via, body=body).replace(b"Call-ID: ", b"Call-ID: %d" % self._sent)
+        )
+
+    async def send(self, body: bytes) -> int:
+        """Send bob a message; return the status."""
+        self.post(body)
         return (await self.alice.read()).status
 
     async def register(self, phone: Phone, instance: bytes, *, expires: int = 600) -> None:
