@@ -38,6 +38,7 @@ COMMANDS: Final = {
         "sipgram.cli.operator.backup", "backup", "Write a backup, also while serving."
     ),
     "restore": Command("sipgram.cli.operator.backup", "restore", "Put a backup in place."),
+    "import": Command("sipgram.cli.operator.moving", "imports", "Take over from another server."),
     "db": Command("sipgram.cli.operator.schema", "schema", "See and upgrade the schema."),
     "sms": Command("sipgram.cli.sms", "sms", "Make, read and count short messages."),
     "bench": Command("sipgram.cli.bench", "bench", "Measure a server."),

@@ -230,3 +230,11 @@ readings = Table(
     sqlite_autoincrement=True,
 )
 """Which administrator read the body of which message (D36)."""
+
+imports = Table(
+    "imports",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("at_utc", Float, nullable=False),
+)
+"""Messages that were taken from another server's database, so that none is taken twice."""
