@@ -58,6 +58,7 @@ def known_statements() -> tuple[Statement, ...]:
         _delete("binding_drop", bindings, which),
         _delete("bindings_drop", bindings, (bindings.c.aor,)),
         *_message_statements(),
+        *_event_statements(),
         _upsert("meta_put", tables.meta, _names(tables.meta)),
         *_http_statements(),
     )
@@ -142,6 +143,16 @@ def _attempt() -> Statement:
     news = {name: insert.excluded[name] for name in _names(attempts) if name not in keys}
     upsert = insert.on_conflict_do_update(index_elements=sorted(keys), set_=news)
     return _compiled("attempt_put", upsert.inline(), (*columns, *others))
+
+
+def _event_statements() -> tuple[Statement, ...]:
+    subscriptions, publications = tables.subscriptions, tables.publications
+    return (
+        _upsert("subscription_put", subscriptions, _names(subscriptions)),
+        _delete("subscription_drop", subscriptions, (subscriptions.c.tag,)),
+        _upsert("publication_put", publications, _names(publications)),
+        _delete("publication_drop", publications, (publications.c.id,)),
+    )
 
 
 def _http_statements() -> tuple[Statement, ...]:

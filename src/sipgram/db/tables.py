@@ -38,6 +38,8 @@ accounts = Table(
     Column("domain", Text, nullable=False),
     Column("created_utc", Float, nullable=False),
     Column("disabled", Boolean, nullable=False),
+    # Whether it takes messages that were sent to lists (RFC 5365); null for what the setting says.
+    Column("takes_lists", Boolean),
     sqlite_autoincrement=True,
 )
 
@@ -123,6 +125,10 @@ messages = Table(
     Column("finished_utc", Float),
     # When somebody has to look at it again: at its expiry, later when its record may go.
     Column("due_utc", Float, nullable=False),
+    # Of From and imdn.Message-ID, empty without one: a repetition is recognised by it, too (D23).
+    Column("imdn_key", LargeBinary, nullable=False),
+    # Its sender asked for a negative receipt (D15).
+    Column("wants_failure", Boolean, nullable=False),
     # Whose history it is in, a sum of KEPT_FOR_*: then the body stays when the last copy ends.
     Column("kept", Integer, nullable=False, server_default="0"),
     Column("sender_id", Integer, nullable=False, server_default="0"),
@@ -238,3 +244,65 @@ imports = Table(
     Column("at_utc", Float, nullable=False),
 )
 """Messages that were taken from another server's database, so that none is taken twice."""
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    # Our tag of the dialog: it names it (RFC 3261 §12).
+    Column("tag", LargeBinary, primary_key=True),
+    Column("event", LargeBinary, nullable=False),
+    Column("aor", Text, nullable=False),
+    Column("account_id", Integer, nullable=False),
+    Column("watcher", Text, nullable=False),
+    Column("call_id", LargeBinary, nullable=False),
+    Column("remote_tag", LargeBinary, nullable=False),
+    Column("local", LargeBinary, nullable=False),
+    Column("remote", LargeBinary, nullable=False),
+    Column("target", LargeBinary, nullable=False),
+    Column("routes", LargeBinary, nullable=False),
+    Column("accepted", LargeBinary, nullable=False),
+    Column("flow", Text, nullable=False),
+    Column("phase", LargeBinary, nullable=False),
+    # Higher than every CSeq that was used: reserved in blocks, so that it never goes back.
+    Column("local_cseq", Integer, nullable=False),
+    Column("remote_cseq", Integer, nullable=False),
+    Column("since_utc", Float, nullable=False),
+    Column("expires_utc", Float, nullable=False),
+    Index("subscriptions_expires_utc", "expires_utc"),
+)
+"""Who watches what (RFC 6665), so that dialogs go on after a restart."""
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("package", LargeBinary, nullable=False),
+    Column("aor", Text, nullable=False),
+    Column("account_id", Integer, nullable=False),
+    # The entity-tag is made of id and version (RFC 3903 §6).
+    Column("version", Integer, nullable=False),
+    Column("call_id", LargeBinary, nullable=False),
+    Column("content_type", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("contact", LargeBinary, nullable=False),
+    Column("published_utc", Float, nullable=False),
+    Column("expires_utc", Float, nullable=False),
+    Index("publications_expires_utc", "expires_utc"),
+)
+"""What phones publish of their state (RFC 3903)."""
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("aor", Text, primary_key=True),
+    # The XCAP application's name (AUID), such as ``pres-rules``.
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("account_id", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    # Rises with every write to any document; a running server follows it.
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+    Column("changed_utc", Float, nullable=False),
+    Index("documents_seq", "seq"),
+)
+"""Documents of accounts (RFC 4825); an empty body is one that was removed."""

@@ -23,10 +23,13 @@ from sipgram.net.ws.server import WebSockets
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
-from sipgram.server.dispatch import Dispatcher
+from sipgram.server.dispatch import Dispatcher, Service
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.parts.keeping import Keeping, build_keeping
+from sipgram.server.parts.lists import build_lists
+from sipgram.server.parts.presence import PresenceParts, build_presence
 from sipgram.server.parts.push import PushParts, build_push
+from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.parts.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
 from sipgram.server.web import build_web
@@ -87,6 +90,7 @@ class Server:
     keep_alives: KeepAlives
     pusher: Pusher
     contacts: Contacts
+    presence: PresenceParts
     certificates: Certificates | None
     api: Api | None
     web: WebSockets
@@ -132,7 +136,7 @@ async def build(
     locations = _locations(settings, kept.accounts, own_addresses, mailroom)
     gate = _gate(settings, kept, locations, entropy)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
-    routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
+    routes: dict[bytes, Service] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
     dispatcher = _dispatcher(locations, gate, brancher, routes, mailroom)
     certificates = _certificates(settings)
     web = build_web(settings, locations)
@@ -157,25 +161,37 @@ async def build(
         wake=push.pusher.wake,
         news=news_of(api),
     )
+    build_lists(parts, messaging, proxy, dispatcher, clock=loop.time, rearm=rearm)
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
+    presence = build_presence(parts, endpoint, brancher, calls.ways, contacts.routes)
+    routes |= presence.routes
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        *(keeping, calls, keep_alives, push.pusher, contacts, certificates, api, web),
+        *(keeping, calls, keep_alives, push.pusher, contacts),
+        *(presence, certificates, api, web),
     )
-    await keeping.load()
-    await _listen(server)
-    own_addresses.update(endpoint.own_addresses())
-    await _restore(server, registrar, rows)
+    await _start(server, registrar, rows, own_addresses)
     return server
+
+
+async def _start(
+    server: Server, registrar: Registrar, rows: BindingRows, own_addresses: set[tuple[str, int]]
+) -> None:
+    """Open the listeners, and take back what was kept."""
+    await server.keeping.load()
+    await _listen(server)
+    own_addresses.update(server.endpoint.own_addresses())
+    await _restore(server, registrar, rows)
+    await server.presence.restore()
 
 
 def _dispatcher(
     locations: Locations,
     gate: Gate | None,
     brancher: Brancher,
-    routes: dict[bytes, Registrar | Messaging],
+    routes: dict[bytes, Service],
     mailroom: Mailroom,
 ) -> Dispatcher:
     return Dispatcher(
@@ -199,7 +215,14 @@ def _proxy(
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
     keeper = mailroom.deposits
     return Proxy(
-        endpoint.table, brancher, times=times, user=locations, keeper=keeper, carrier=carrier
+        endpoint.table,
+        brancher,
+        times=times,
+        user=locations,
+        keeper=keeper,
+        carrier=carrier,
+        adapter=build_receipts(mailroom, clock=asyncio.get_running_loop().time, wall=time.time),
+        follow=locations.follow,
     )
 
 

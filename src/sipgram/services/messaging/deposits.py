@@ -137,6 +137,7 @@ class Deposits:
         ``is_record``: every device is there, and only a history wants it on disk.
         """
         received_utc = self.wall()
+        asked = rules.asked_of(request)
         message = StoredMessage(
             id=self.ids.of(request.call_id),
             aor=inbox.aor,
@@ -149,6 +150,8 @@ class Deposits:
             body=request.body,
             received_utc=received_utc,
             expires_utc=rules.expires_utc(request, received_utc),
+            imdn_key=asked.imdn_key,
+            wants_failure=asked.wants_failure,
             kept=self.history.kept(inbox.aor, request.from_uri),
             sender_id=sender_id,
         )
@@ -261,6 +264,8 @@ class Deposit:
             inbox.forking.add(message.id)
         inbox.expect(message.sender)
         inbox.remember(message.digest, self, now)
+        if message.imdn_key:
+            inbox.remember(message.imdn_key, self, now)
 
     def _committed(self, error: Exception | None) -> None:
         inbox, message, ledger = self.inbox, self.message, self._all.ledger

@@ -36,9 +36,11 @@ _WAITING: Final = select(
     tables.messages.c.account_id,
     tables.messages.c.sender,
     tables.messages.c.digest,
+    tables.messages.c.imdn_key,
     tables.messages.c.size,
     tables.messages.c.received_utc,
     tables.messages.c.is_for_all,
+    tables.messages.c.wants_failure,
 ).where(tables.is_waiting)
 _COPIES: Final = select(
     tables.copies.c.message_id,
@@ -99,6 +101,8 @@ class MessageRows:
             is_for_all,
             None,
             message.expires_utc,
+            message.imdn_key,
+            message.wants_failure,
             message.kept,
             message.sender_id,
         )
@@ -177,6 +181,8 @@ class MessageRows:
             table.c.body,
             table.c.received_utc,
             table.c.expires_utc,
+            table.c.imdn_key,
+            table.c.wants_failure,
         ).where(table.c.id.in_(ids), tables.is_waiting)
         try:
             rows = await self._all(query.order_by(table.c.id))
@@ -191,22 +197,18 @@ class MessageRows:
         now_utc: float,
         at_most: int,
         done: Callable[[Sequence[DueMessage]], None],
-        *,
-        after_s: float = 0.0,
     ) -> None:
-        self._start(self._due(now_utc, at_most, done, after_s))
+        self._start(self._due(now_utc, at_most, done))
 
     async def _due(
         self,
         now_utc: float,
         at_most: int,
         done: Callable[[Sequence[DueMessage]], None],
-        after_s: float,
     ) -> None:
-        await asyncio.sleep(after_s)
         table = tables.messages
         query = (
-            select(table.c.id, table.c.aor, table.c.sender, table.c.size)
+            select(table.c.id, table.c.aor, table.c.sender, table.c.size, table.c.wants_failure)
             .where(tables.is_waiting, table.c.due_utc <= now_utc)
             .order_by(table.c.due_utc)
             .limit(at_most)

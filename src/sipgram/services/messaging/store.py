@@ -32,6 +32,10 @@ class StoredMessage:
     body: bytes
     received_utc: float
     expires_utc: float
+    imdn_key: bytes = b""
+    "Of From and imdn.Message-ID: by it, too (D23); empty when it has none."
+    wants_failure: bool = False
+    "Its sender asked for a negative receipt (D15)."
     kept: int = 0
     "Whose history it is in, a sum of ``tables.KEPT_FOR_*``; the body stays then when it ends."
     sender_id: int = 0
@@ -93,9 +97,11 @@ class WaitingMessage:
     account_id: int
     sender: bytes
     digest: bytes
+    imdn_key: bytes
     size: int
     received_utc: float
     is_for_all: bool
+    wants_failure: bool = False
 
 
 class MessageStore(Protocol):
@@ -161,8 +167,6 @@ class MessageStore(Protocol):
         now_utc: float,
         at_most: int,
         done: "Callable[[Sequence[DueMessage]], None]",
-        *,
-        after_s: float = 0.0,
     ) -> None:
         """Read the first messages that wait and have expired."""
 
@@ -178,3 +182,4 @@ class DueMessage:
     aor: str
     sender: bytes
     size: int
+    wants_failure: bool

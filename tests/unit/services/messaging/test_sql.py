@@ -91,8 +91,8 @@ async def test_what_waits_is_loaded_in_order_with_its_copies(shelf: Shelf) -> No
     head = (BOB, 7, b"sip:alice@example.com")
     size = message(1).size
     assert waiting == [
-        WaitingMessage(1, *head, b"d1", size, WALL, False),
-        WaitingMessage(2, *head, b"d2", size, WALL, False),
+        WaitingMessage(1, *head, b"d1", b"", size, WALL, False),
+        WaitingMessage(2, *head, b"d2", b"", size, WALL, False),
     ]
     assert sorted(copies, key=lambda c: (c.message_id, c.device)) == [
         copy(1, A, "waiting"),
@@ -177,7 +177,7 @@ async def test_what_has_expired_is_due_in_order(shelf: Shelf) -> None:
 
     shelf.rows.due(WALL + 10, 5, answer.set_result)
 
-    its = (BOB, b"sip:alice@example.com", message(1).size)
+    its = (BOB, b"sip:alice@example.com", message(1).size, False)
     assert await answer == [DueMessage(2, *its), DueMessage(1, *its)]
 
 

@@ -28,6 +28,8 @@ class Memory(Protocol):
 class Ended:
     """A message that a command has ended."""
 
+    wants_failure = False
+
     def __init__(self, id: int, sender: bytes, size: int) -> None:
         self.id = id
         self.sender = sender
