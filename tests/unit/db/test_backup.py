@@ -26,7 +26,7 @@ BODY = bytes(range(256))
 
 def message(id: int) -> tuple[Any, ...]:
     head = (id, "sip:bob@example.com", 1, b"sip:alice@example.com", b"c", b"d", b"text/plain")
-    return (*head, b"H: 1\r\n", BODY, 262, 1.5, 2.5, "waiting", True, None, 2.5, 0, 0)
+    return (*head, b"H: 1\r\n", BODY, 262, 1.5, 2.5, "waiting", True, None, 2.5, b"", False, 0, 0)
 
 
 def copy(id: int) -> tuple[Any, ...]:
