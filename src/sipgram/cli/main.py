@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "restore": Command("sipgram.cli.operator.backup", "restore", "Put a backup in place."),
     "import": Command("sipgram.cli.operator.moving", "imports", "Take over from another server."),
     "db": Command("sipgram.cli.operator.schema", "schema", "See and upgrade the schema."),
+    "rules": Command("sipgram.cli.rules", "rules", "Say who may see whose presence."),
     "sms": Command("sipgram.cli.sms", "sms", "Make, read and count short messages."),
     "bench": Command("sipgram.cli.bench", "bench", "Measure a server."),
 }
