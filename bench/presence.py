@@ -54,7 +54,7 @@ def start_kamailio(folder: Path) -> subprocess.Popen[bytes]:
     server = subprocess.Popen(
         [
             *("kamailio", "-x", "fm", "-X", "fm", "-f", str(config), "-m", "1024", "-M", "64"),
-            *("-P", str(folder / "kamailio.pid"), "-Y", str(folder), "-DD", "-E"),
+            *("-P", str(folder / "kamailio.pid"), "-Y", str(folder), "-D", "-E"),
         ],
         stdout=log,
         stderr=log,
