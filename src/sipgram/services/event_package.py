@@ -13,6 +13,8 @@ class Published(Protocol):
     body: bytes
     published_utc: float
     "When its state was last set, not merely refreshed."
+    parsed: object
+    "What ``EventPackage.check`` returned for the body; None for nothing yet."
     contact: bytes
     "URI of the binding that its publisher has, empty when that is not known."
 
@@ -47,8 +49,8 @@ class EventPackage(Protocol):
     def is_news(self, subscription: Subscription, now: float) -> bool:
         """Say whether that is not what the watcher knows or is being told already."""
 
-    def check(self, body: bytes, content_type: bytes) -> None:
-        """Look at what a PUBLISH brings.
+    def check(self, body: bytes, content_type: bytes) -> object:
+        """Look at what a PUBLISH brings; what is returned is kept beside it, as ``parsed``.
 
         Raises:
             PeerError: it is not what the type says.

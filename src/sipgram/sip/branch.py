@@ -7,8 +7,8 @@ from sipgram.errors import UsageError
 from sipgram.identity import NodeId
 from sipgram.sip.message.message import Message
 
-Kind = Literal["l", "s"]
-"""Of a live relay, or of a stored copy."""
+Kind = Literal["l", "s", "d"]
+"""Of a live relay, of a stored copy, of our own request in a dialog."""
 
 COOKIE: Final = b"z9hG4bK"
 
@@ -26,6 +26,7 @@ class Brancher:
         self._keyed = blake2b(key=secret[:32], digest_size=8)
         self._live = COOKIE + node.encode() + b"l"
         self._stored = COOKIE + node.encode() + b"s"
+        self._dialog = COOKIE + node.encode() + b"d"
 
     def live(self, request: Message, target: bytes) -> bytes:
         """Return the branch for relaying ``request`` to the contact ``target``."""
@@ -38,6 +39,10 @@ class Brancher:
         keyed = self._keyed.copy()
         keyed.update(b"%d\n%b\n%d" % (copy_id, target, epoch))
         return self._stored + keyed.hexdigest().encode()
+
+    def in_dialog(self, tag: bytes, cseq: int) -> bytes:
+        """Return the branch of our own request in a dialog: our tag is keyed already."""
+        return b"%b%b.%x" % (self._dialog, tag, cseq)
 
     def tag(self, request: Message) -> bytes:
         """Return the To tag of our own answers to ``request``: the same for each repetition.

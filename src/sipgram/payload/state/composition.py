@@ -25,6 +25,7 @@ _NOTE: Final = f"{{{PIDF}}}note"
 _PERSON: Final = f"{{{MODEL}}}person"
 _DEVICE: Final = f"{{{MODEL}}}device"
 _DEVICE_ID: Final = f"{{{MODEL}}}deviceID"
+_SPHERE: Final = f"{{{RPID}}}sphere"
 _OWN: Final = frozenset((PIDF, MODEL))
 TUPLES_MAX: Final = 64
 """Of one composed document; those of the oldest publications go."""
@@ -82,6 +83,16 @@ class Composed:
     def is_open(self) -> bool:
         """Whether anything says that it can be reached."""
         return any(is_open(element) for element in self.parts.tuples)
+
+    @property
+    def sphere(self) -> str:
+        """What the person says of its sphere: an element's name, such as ``work``, or text."""
+        for person in self.parts.persons:
+            element = person.find(_SPHERE)
+            if element is not None:
+                inner = next((c for c in element if isinstance(c.tag, str)), None)
+                return _text(element) if inner is None else etree.QName(inner).localname
+        return ""
 
     def written(self, provided: Provided) -> bytes:
         """Return the document with what a watcher may see of it (RFC 5025 §3.3)."""

@@ -1,6 +1,7 @@
 """Who may see what of a presentity (RFC 4745 common policy, RFC 5025 presence rules)."""
 
 import enum
+import math
 import re
 from calendar import timegm
 from collections.abc import Iterable
@@ -132,6 +133,17 @@ class RuleSet:
     """One presentity's rules."""
 
     rules: tuple[Rule, ...] = ()
+
+    @property
+    def has_spheres(self) -> bool:
+        """Whether the presentity's own state decides (RFC 4745 §7.2)."""
+        return any(rule.spheres is not None for rule in self.rules)
+
+    def next_turn(self, now_utc: float) -> float | None:
+        """Return when a rule's validity begins or ends next, None for never (RFC 4745 §7.3)."""
+        spans = [span for rule in self.rules for span in rule.validity or ()]
+        turns = [begin for begin, _ in spans] + [math.nextafter(end, math.inf) for _, end in spans]
+        return min((turn for turn in turns if turn > now_utc), default=None)
 
     @classmethod
     def parse(cls, body: bytes) -> "RuleSet":
@@ -346,7 +358,10 @@ def _instant(element: Element) -> float:
     if match is None:
         raise ParseError(f"presence rules have a malformed time: {text[:40]}")
     numbers = [int(match[n]) for n in range(1, 7)]
-    seconds = float(timegm((*numbers, 0, 0, 0)))
+    try:
+        seconds = float(timegm((*numbers, 0, 0, 0)))
+    except (ValueError, OverflowError) as error:  # Month 13, year 0.
+        raise ParseError(f"presence rules have a malformed time: {text[:40]}") from error
     if match["sign"]:
         offset = 3600 * int(match["hours"]) + 60 * int(match["minutes"])
         seconds += offset if match["sign"] == "-" else -offset

@@ -121,6 +121,7 @@ class PresenceParts:
 
     def tick(self, now: float) -> None:
         """End what belongs to accounts that are gone; tell of messages that wait."""
+        self.presence.tick(now)
         batch = list(islice(self.to_audit, AUDIT_AT_ONCE))
         del self.to_audit[: len(batch)]
         for aor in batch:

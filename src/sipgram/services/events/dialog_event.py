@@ -39,8 +39,8 @@ class DialogEvent:
     def is_news(self, subscription: Subscription, now: float) -> bool:
         return True
 
-    def check(self, body: bytes, content_type: bytes) -> None:
-        dialog_info.parse(body)
+    def check(self, body: bytes, content_type: bytes) -> list[Element]:
+        return dialog_info.parse(body)
 
     def published(self, aor: str, publications: Sequence[Published], now: float) -> None:
         if publications:

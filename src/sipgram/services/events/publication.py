@@ -24,6 +24,7 @@ class Publication:
         "expires",
         "id",
         "package",
+        "parsed",
         "published_utc",
         "version",
     )
@@ -42,6 +43,7 @@ class Publication:
         contact: bytes,
         published_utc: float,
         expires: float,
+        parsed: object = None,
     ) -> None:
         self.id = id
         self.package = package
@@ -54,6 +56,8 @@ class Publication:
         self.contact = contact
         self.published_utc = published_utc
         self.expires = expires
+        self.parsed = parsed
+        "What its package made of the body; the package may drop it and read again."
 
     @property
     def etag(self) -> bytes:

@@ -92,13 +92,16 @@ class Publishing:
             most_s=self._settings.expires_max_s,
         )
         body, content_type = request.body, request.value(b"content-type") or b""
+        parsed: object = None
         if body:  # Step 6.
-            self._check(package, body, content_type)
+            parsed = self._check(package, body, content_type)
         elif known is None and granted_s:
             raise ParseError("PUBLISH without SIP-If-Match has no body")
         if not granted_s:
             return self._remove(known, now)
         publication = self._put(request, resource, package, known, source, now)
+        if body:
+            publication.parsed = parsed
         return self._commit(publication, known, granted_s, now)
 
     def _package(self, request: Message) -> EventPackage:
@@ -125,7 +128,7 @@ class Publishing:
         # A publisher that never got its first 200 says the same again, under another CSeq.
         return next((p for p in publications.values() if p.call_id == request.call_id), None)
 
-    def _check(self, package: EventPackage, body: bytes, content_type: bytes) -> None:
+    def _check(self, package: EventPackage, body: bytes, content_type: bytes) -> object:
         kind = content_type.partition(b";")[0].strip(b" \t").lower()
         if kind not in package.published_types:
             line = b"Accept: " + b", ".join(package.published_types)
@@ -133,7 +136,7 @@ class Publishing:
         if len(body) > self._settings.publication_bytes_max:
             most = self._settings.publication_bytes_max
             raise Refusal(413, f"Body Is Over {most} Bytes: {len(body)}")
-        package.check(body, content_type)
+        return package.check(body, content_type)
 
     def _put(
         self,
@@ -163,6 +166,7 @@ class Publishing:
             contact=self._contact_at(aor, source) or (known.contact if known else b""),
             published_utc=known.published_utc if known and is_refresh else self._wall(),
             expires=now,
+            parsed=known.parsed if known and is_refresh else None,
         )
 
     def _commit(

@@ -210,7 +210,7 @@ class Subscriptions:
 
     def branch(self, subscription: Subscription) -> bytes:
         dialog = subscription.dialog
-        return self._brancher.stored(dialog.local_cseq, dialog.tag, 0)
+        return self._brancher.in_dialog(dialog.tag, dialog.local_cseq)
 
     def tail(self, subscription: Subscription, now: float) -> bytes:
         return self._packages[subscription.event.package].tail(subscription, now)
@@ -245,8 +245,10 @@ class Subscriptions:
 
     def step(self, tags: Iterator[Subscription], now: float) -> bool:
         """Tell some watchers of a changed resource; say whether more are left."""
+        package: EventPackage | None = None
         for count, subscription in enumerate(tags, 1):
-            package = self._packages[subscription.event.package]
+            if package is None:
+                package = self._packages[subscription.event.package]
             if not subscription.is_over and package.is_news(subscription, now):
                 subscription.notify(now)
             if count >= STEP:

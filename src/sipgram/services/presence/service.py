@@ -35,6 +35,9 @@ class Subscribers(Protocol):
     def of(self, package: bytes, aor: str) -> list[Subscription]:
         """Return the subscriptions to one resource."""
 
+    def is_watched(self, package: bytes, aor: str) -> bool:
+        """Say whether anybody subscribes to a resource."""
+
     def changed(self, package: bytes, aor: str, now: float) -> None:
         """Tell its watchers."""
 
@@ -65,8 +68,12 @@ class Presence:
         self._wall = wall
         self._on_watched = on_watched
         self._published: dict[str, Sequence[Published]] = {}
-        self._states: dict[str, _State] = {}
+        self._views: dict[str, _View] = {}
         self._rules: dict[str, RuleSet] = {}
+        self._turns: dict[str, float] = {}
+        "When, in UTC seconds, the rules of an AoR say something else by their validity."
+        self._spheres: dict[str, str] = {}
+        "Of those whose rules ask for it."
         self._hard: dict[str, Document] = {}
         self._subscribers: Subscribers
 
@@ -83,32 +90,29 @@ class Presence:
     def tail(self, subscription: Subscription, now: float) -> bytes:
         """Return the document that this watcher may see, the same object while nothing changes."""
         aor = subscription.resource
-        state = self._states.get(aor)
-        if state is None:
-            state = _State(self._compose(aor))
-            if self._subscribers.of(self.name, aor):
-                self._states[aor] = state  # Else a fetch, and nobody would let it go.
-        is_hidden = subscription.phase is Phase.PENDING or subscription.reason == b"rejected"
-        if is_hidden:
-            return state.closed
-        decision = state.decisions.get(subscription.watcher)
-        if decision is None:
-            decision = self._decide(aor, subscription.watcher)
-            if len(state.decisions) < DECISIONS_MAX:
-                state.decisions[subscription.watcher] = decision
-        return state.closed if decision.handling < Handling.ALLOW else state.tail(decision.provided)
+        view = self._views.get(aor)
+        if view is None:
+            view = _View(aor)
+            if self._subscribers.is_watched(self.name, aor):
+                self._views[aor] = view  # Else a fetch, and nobody would let it go.
+        if subscription.phase is Phase.PENDING or subscription.reason == b"rejected":
+            return view.closed.tail
+        shown = view.of_watcher.get(subscription.watcher)
+        if shown is None:
+            shown = view.show(subscription.watcher, self._decide(aor, subscription.watcher))
+        return shown.tail or self._write(view, shown)
 
     def is_news(self, subscription: Subscription, now: float) -> bool:
         """Say whether the watcher's document is another than the one it knows."""
         return self.tail(subscription, now) != subscription.known
 
-    def check(self, body: bytes, content_type: bytes) -> None:
-        """Look at a published document.
+    def check(self, body: bytes, content_type: bytes) -> Document:
+        """Read a published document.
 
         Raises:
             ParseError: it is no PIDF.
         """
-        Document.parse(body)
+        return Document.parse(body)
 
     def published(self, aor: str, publications: Sequence[Published], now: float) -> None:
         """Take what is published for an AoR now."""
@@ -116,21 +120,31 @@ class Presence:
             self._published[aor] = publications
         else:
             self._published.pop(aor, None)
+        if not self._subscribers.is_watched(self.name, aor):
+            for publication in publications:
+                publication.parsed = None  # It is read again when somebody wants to know.
         self.changed(aor, now)
 
     def watched(self, subscription: Subscription, now: float) -> None:
         """A watcher has come, gone, or been confirmed."""
         aor = subscription.resource
-        if subscription.is_over and not self._subscribers.of(self.name, aor):
-            self._states.pop(aor, None)
+        if subscription.is_over and not self._subscribers.is_watched(self.name, aor):
+            self._views.pop(aor, None)
         self._on_watched(subscription, now)
 
     # ---- news ------------------------------------------------------------------------------
 
     def changed(self, aor: str, now: float) -> None:
         """The bindings or publications of an AoR are others."""
-        if self._states.pop(aor, None) is not None or self._subscribers.of(self.name, aor):
-            self._subscribers.changed(self.name, aor, now)
+        if not self._subscribers.is_watched(self.name, aor):
+            return
+        if self._rules.get(aor, _NOBODY).has_spheres:
+            self._apply(aor, now)
+            return
+        view = self._views.get(aor)
+        if view is not None:
+            view.renew()
+        self._subscribers.changed(self.name, aor, now)
 
     def take_document(self, document: KeptDocument, now: float, *, tells: bool = True) -> None:
         """Take new rules or a new hard state; an empty body takes them away.
@@ -146,6 +160,7 @@ class Presence:
                     self._rules[aor] = RuleSet.parse(document.body)
                 except ParseError:
                     self._rules[aor] = BLOCKING
+            self._plan_turn(aor)
         elif document.kind == HARD_STATE:
             self._hard.pop(aor, None)
             if document.body:
@@ -156,17 +171,35 @@ class Presence:
         if tells:
             self._apply(aor, now)
 
+    def tick(self, now: float) -> None:
+        """Apply rules whose validity has begun or ended (RFC 4745 §7.3)."""
+        if not self._turns:
+            return
+        wall = self._wall()
+        for aor in [aor for aor, due in self._turns.items() if due <= wall]:
+            self._plan_turn(aor)
+            self._apply(aor, now)
+
     def forget(self, aor: str) -> None:
         """The account is gone."""
-        for table in (self._published, self._states, self._rules, self._hard):
+        for table in (self._published, self._views, self._rules, self._hard):
             table.pop(aor, None)
+        self._turns.pop(aor, None)
+        self._spheres.pop(aor, None)
 
     def summary_of(self, aor: str) -> bytes:
         """Return the whole document of an AoR, as its owner sees it."""
         return self._compose(aor).written(Provided.ALL)
 
+    def _plan_turn(self, aor: str) -> None:
+        self._turns.pop(aor, None)
+        due = self._rules.get(aor, _NOBODY).next_turn(self._wall())
+        if due is not None:
+            self._turns[aor] = due
+
     def _apply(self, aor: str, now: float) -> None:
-        self._states.pop(aor, None)
+        self._views.pop(aor, None)
+        self._spheres.pop(aor, None)
         for subscription in self._subscribers.of(self.name, aor):
             phase = _PHASES[self._decide(aor, subscription.watcher).handling]
             self._subscribers.set_phase(subscription, phase, now)
@@ -181,12 +214,25 @@ class Presence:
         usual = self._settings.same_domain if is_same else self._settings.others
         default = Decision(_HANDLINGS[usual], Provided.ALL)
         rules = self._rules.get(aor, _NOBODY)
-        return rules.decide(watcher, now_utc=self._wall(), default=default)
+        sphere = self._sphere_of(aor) if rules.has_spheres else ""
+        return rules.decide(watcher, now_utc=self._wall(), sphere=sphere, default=default)
+
+    def _sphere_of(self, aor: str) -> str:
+        found = self._spheres.get(aor)
+        if found is None:
+            found = self._spheres[aor] = self._compose(aor).sphere
+        return found
+
+    def _write(self, view: "_View", shown: "_Shown") -> bytes:
+        if view.composed is None:
+            view.composed = self._compose(view.aor)
+        shown.tail = Content(pidf.TYPE, view.composed.written(shown.provided)).tail
+        return shown.tail
 
     def _compose(self, aor: str) -> composition.Composed:
         publications = self._published.get(aor, ())
         documents = [
-            (len(publications) - number, Document.parse(publication.body))
+            (len(publications) - number, _document(publication))
             for number, publication in enumerate(reversed(publications))
         ]
         reachable: list[str] = []
@@ -198,29 +244,51 @@ class Presence:
         return composition.compose(aor, documents, reachable=reachable, hard=hard)
 
 
-class _State:
-    """One presentity's composed state, and the documents made of it."""
+class _Shown:
+    """What all watchers with the same rights see of one presentity."""
 
-    __slots__ = ("_closed", "_tails", "composed", "decisions")
+    __slots__ = ("provided", "tail")
 
-    def __init__(self, composed: composition.Composed) -> None:
-        self.composed = composed
-        self.decisions: dict[str, Decision] = {}
-        self._tails: dict[Provided, bytes] = {}
-        self._closed = b""
+    def __init__(self, provided: Provided, tail: bytes = b"") -> None:
+        self.provided = provided
+        self.tail = tail
+        "Empty when it has to be written anew."
 
-    @property
-    def closed(self) -> bytes:
-        if not self._closed:
-            self._closed = Content(pidf.TYPE, pidf.closed(self.composed.entity)).tail
-        return self._closed
 
-    def tail(self, provided: Provided) -> bytes:
-        found = self._tails.get(provided)
-        if found is None:
-            found = Content(pidf.TYPE, self.composed.written(provided)).tail
-            self._tails[provided] = found
-        return found
+class _View:
+    """One watched presentity: who sees what, which lives as long as its rules, and its state."""
+
+    __slots__ = ("_all", "aor", "closed", "composed", "of_watcher")
+
+    def __init__(self, aor: str) -> None:
+        self.aor = aor
+        self.closed = _Shown(Provided(), Content(pidf.TYPE, pidf.closed(aor)).tail)
+        self.composed: composition.Composed | None = None
+        self.of_watcher: dict[str, _Shown] = {}
+        self._all: dict[Provided, _Shown] = {}
+
+    def renew(self) -> None:
+        """The state is another; the rules are the same."""
+        self.composed = None
+        for shown in self._all.values():
+            shown.tail = b""
+
+    def show(self, watcher: str, decision: Decision) -> _Shown:
+        """Remember what a watcher may see."""
+        if decision.handling < Handling.ALLOW:
+            shown = self.closed
+        else:
+            shown = self._all.setdefault(decision.provided, _Shown(decision.provided))
+        if len(self.of_watcher) < DECISIONS_MAX:
+            self.of_watcher[watcher] = shown
+        return shown
+
+
+def _document(publication: Published) -> Document:
+    """Return the document of a publication, which was read when it came or is read now."""
+    if not isinstance(publication.parsed, Document):
+        publication.parsed = Document.parse(publication.body)
+    return publication.parsed
 
 
 def _domain(aor: str) -> str:

@@ -28,6 +28,9 @@ class Phase(enum.Enum):
     TERMINATED = b"terminated"
 
 
+_ACTIVE: Final = Phase.ACTIVE
+
+
 class Subscription:
     """One watcher's wish to know one resource's state.
 
@@ -237,7 +240,9 @@ class Subscription:
     def _state(self, now: float) -> bytes:
         if self.is_over:
             return b"terminated;reason=" + (self.reason or b"noresource")
-        return b"%b;expires=%d" % (self.phase.value, max(0, round(self.expires - now)))
+        left_s = int(self.expires - now + 0.5)
+        name = b"active" if self.phase is _ACTIVE else b"pending"
+        return b"%b;expires=%d" % (name, left_s if left_s > 0 else 0)
 
     def _fixed_lines(self) -> bytes:
         """Return what is the same in each NOTIFY of this subscription."""
