@@ -19,6 +19,8 @@ from sipgram.payload.cpim import Cpim, Party
 from sipgram.payload.imdn import Imdn, asking, enclosed, wishes_of
 from sipgram.payload.iscomposing import IsComposing
 from sipgram.payload.resource_lists import Recipient
+from sipgram.payload.state import composition, dialog_info, pidf, presence_rules, winfo
+from sipgram.payload.state.presence_rules import Handling, Provided, RuleSet
 
 NOTICE = Imdn.of("m1", "delivered", recipient_uri="sip:b@x", date_time="2026-11-25T12:00:00Z")
 MESSAGE = bytes(
@@ -34,11 +36,32 @@ LIST = resource_lists.build([Recipient("sip:a@x", "to"), Recipient("sip:b@x", "c
 BOMB = b'<!DOCTYPE x [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;">]><imdn>&b;</imdn>'
 MIXED = b"--b\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b\r\nContent-Type: message/cpim\r\n\r\n"
 MIXED += MESSAGE + b"\r\n--b--"
+STATE = pidf.build("sip:b@x", is_open=True, note="n", activity="away", contact="sip:b@x")
+RULES = presence_rules.with_identity(b"", "sip:a@x", Handling.ALLOW)
+RULE = b"<validity><from>2026-12-01T00:00:00Z</from><until>2027-01-01T00:00:00+02:00</until></validity>"
+WATCHERS = winfo.build(
+    [winfo.Watcher("1", "sip:a@x", "active", "approved")],
+    version=1,
+    is_full=True,
+    resource="sip:b@x",
+    package="presence",
+)
+DIALOGS = f'<dialog-info xmlns="{dialog_info.SPACE}"><dialog id="1"/></dialog-info>'.encode()
 SEEDS = (
+    *(STATE, RULES, RULES.replace(b"<cp:identity>", RULE + b"<cp:identity>"), WATCHERS, DIALOGS),
     *(bytes(NOTICE), bytes(IsComposing("active", "text/plain", 90)), MESSAGE, LIST, BOMB, MIXED),
     bytes(enclosed(NOTICE, message_id="m2", sender="sip:b@x", to="sip:a@x")),
     *(zlib.compress(MESSAGE), b"<a>" * 40, b"<?xml version='1.0' encoding='utf-16'?><a/>", b""),
 )
+
+
+def composed(data: bytes) -> bytes:
+    """Read a presence document, compose it with itself, and write it for two watchers."""
+    document = composition.Document.parse(data)
+    state = composition.compose("sip:b@x", [(1, document), (2, document)])
+    return state.written(Provided.ALL) + state.written(Provided(services=True, persons=True))
+
+
 READERS: tuple[Callable[[bytes], object], ...] = (
     xml.parse,
     Imdn.parse,
@@ -50,6 +73,13 @@ READERS: tuple[Callable[[bytes], object], ...] = (
     lambda data: Body.parse(data, "message/cpim").wishes,
     lambda data: Body.parse(data, "multipart/mixed;boundary=b").text,
     lambda data: Body.parse(data, "message/cpim", encoding="deflate").text,
+    composed,
+    pidf.summary,
+    RuleSet.parse,
+    presence_rules.identities,
+    lambda data: presence_rules.with_identity(data, "sip:a@x", Handling.BLOCK),
+    winfo.Document.parse,
+    lambda data: dialog_info.compose("sip:b@x", [dialog_info.parse(data)] * 2, version=1),
     lambda data: Body.parse(b"hi", data.decode("latin-1")).text,
 )
 

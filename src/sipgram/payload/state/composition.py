@@ -165,7 +165,8 @@ def compose(
                 parts.devices.append(element)
         for target, elements in ((parts.notes, document.notes), (parts.others, document.others)):
             for element in elements:
-                text = etree.tostring(element, method="c14n")
+                # Not C14N: libxml2 refuses it for relative namespaces.
+                text = etree.tostring(element, with_tail=False)
                 if text not in seen:
                     seen.add(text)
                     target.append(element)

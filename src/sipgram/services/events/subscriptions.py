@@ -164,7 +164,7 @@ class Subscriptions:
         subscription.is_changed = True
         self._store.note_subscription(subscription, now)
         self._packages[subscription.event.package].watched(subscription, now)
-        subscription.notify(now)
+        self.greet(subscription, now)
 
     def end(self, subscription: Subscription, reason: bytes, now: float) -> None:
         """End one, and tell its watcher why."""

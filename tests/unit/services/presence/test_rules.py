@@ -1,11 +1,16 @@
 """Who may see whose presence, and what changes at once when rules do (RFC 5025, RFC 3856 §6.6)."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from sipgram.payload.state.presence_rules import Handling, with_identity
+from sipgram.payload.state.pidf import MODEL, RPID
+from sipgram.payload.state.presence_rules import POLICY, Handling, with_identity
+from sipgram.payload.state.presence_rules import RULES as SPACE
 from sipgram.services.presence.store import HARD_STATE, RULES, KeptDocument
 from sipgram.settings import PresenceSettings
 
+from ...server.node import EPOCH
 from ..events.house import House, pidf, state_of
 
 ALICE = "sip:alice@example.com"
@@ -131,3 +136,51 @@ def test_an_account_that_is_gone_ends_its_watchers(house: House) -> None:
     strict.parts.subscriptions.end_all(BOB, strict.clock.now)
 
     assert strict.notify().value(b"subscription-state") == b"terminated;reason=noresource"
+
+
+def conditional(house: House, condition: str) -> None:
+    body = (
+        f'<ruleset xmlns="{POLICY}" xmlns:pr="{SPACE}"><rule id="r"><conditions>{condition}'
+        "</conditions><actions><pr:sub-handling>allow</pr:sub-handling></actions></rule></ruleset>"
+    )
+    document = KeptDocument(BOB, RULES, body.encode())
+    house.parts.presence.take_document(document, house.clock.now)
+
+
+@pytest.mark.rfc("4745", "7.3")
+def test_a_rule_begins_and_ends_with_its_validity() -> None:
+    house = House(presence=PresenceSettings(same_domain="confirm"))
+    begin, end = (
+        datetime.fromtimestamp(house.clock.now + EPOCH + s, UTC).isoformat() for s in (60, 120)
+    )
+    conditional(house, f"<validity><from>{begin}</from><until>{end}</until></validity>")
+    house.subscribe()
+    states = []
+    for _ in range(3):
+        house.parts.tick(house.clock.now)
+        states += [state_of(notify) for notify in house.notifies()]
+        house.advance(60.5)
+
+    assert states == [b"pending", b"active", b"pending"]
+
+
+@pytest.mark.rfc("4745", "7.2")
+def test_a_rule_for_a_sphere_follows_what_the_person_publishes() -> None:
+    house = House(presence=PresenceSettings(same_domain="confirm"))
+    conditional(house, '<sphere value="work"/>')
+    house.subscribe()
+    states = [state_of(house.notify())]
+    for sphere in ("work", "home"):
+        person = f"<rpid:sphere><rpid:{sphere}/></rpid:sphere>"
+        spaces = f'xmlns:dm="{MODEL}" xmlns:rpid="{RPID}"'
+        house.publish(
+            pidf("open").replace(
+                b"</presence>",
+                f'<dm:person id="p" {spaces}>{person}</dm:person></presence>'.encode(),
+            ),
+            call_id=b"one",
+        )
+        states += [state_of(notify) for notify in house.notifies()]
+
+    assert list(dict.fromkeys(states)) == [b"pending", b"active"]
+    assert states[-1] == b"pending"

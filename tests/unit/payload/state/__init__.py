@@ -1,0 +1,1 @@
+"""State documents: presence, rules, watchers."""
