@@ -13,6 +13,7 @@ from sipgram.services.auth.store import Account
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.store import MessageStore
+from sipgram.services.registrar.gruu import Gruus
 from sipgram.services.registrar.location import Accounts, Binding, Locations, OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.store import NoBindingStore
@@ -107,6 +108,7 @@ class Node:
             bindings_max=1_000,
             own_addresses={("192.0.2.100", 5060)},
             waiting=self.mailroom,
+            gruus=Gruus(SECRET),
         )
         self.gate = self._gate(trust) if has_digest else None
         deposits = None if self.mailroom is None else self.mailroom.deposits

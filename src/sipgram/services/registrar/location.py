@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from typing import Final, Protocol
 
 from sipgram.errors import Refusal, Unavailable
+from sipgram.services.registrar.gruu import PARAMETER, Gruus, gr_in, instance_of
 from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.uri import Aor
@@ -119,6 +120,9 @@ class AorEntry:
 
     __slots__ = ("account_id", "aor", "bindings", "has_inbox", "text", "uris")
 
+    only: bytes = b""
+    "The +sip.instance of the one device that was asked for, empty for all of them."
+
     def __init__(self, aor: Aor, account_id: int) -> None:
         self.aor = aor
         self.text = str(aor)
@@ -126,6 +130,27 @@ class AorEntry:
         self.bindings: list[Binding] = []
         self.uris: list[bytes] = []
         self.has_inbox = False  # A device is away, or something waits for one.
+
+
+class OneDevice(AorEntry):
+    """One device of an AoR, as a GRUU names it; made for one request."""
+
+    __slots__ = ("_whole", "only")
+
+    def __init__(self, whole: AorEntry, instance: bytes) -> None:
+        self._whole = whole
+        self.only = instance
+        self.aor, self.text, self.account_id = whole.aor, whole.text, whole.account_id
+        self.bindings = [b for b in whole.bindings if b.instance == instance]
+        self.uris = []
+
+    @property
+    def has_inbox(self) -> bool:
+        return self._whole.has_inbox
+
+    @has_inbox.setter
+    def has_inbox(self, value: bool) -> None:
+        self._whole.has_inbox = value
 
 
 class Waiting(Protocol):
@@ -179,8 +204,13 @@ class Locations:
         bindings_max: int,
         own_addresses: Collection[tuple[str, int]] = (),
         waiting: Waiting | None = None,
+        gruus: Gruus | None = None,
     ) -> None:
-        """``own_addresses`` are the listeners'; they may be filled in later."""
+        """``own_addresses`` are the listeners'; they may be filled in later.
+
+        Without ``gruus`` a GRUU leads to all devices of its AoR.
+        """
+        self.gruus = gruus
         self.domains = tuple(domain.lower() for domain in domains)
         self._accounts = accounts
         self._bindings_max = bindings_max
@@ -340,7 +370,28 @@ class Locations:
             if not others:
                 del self._on_stream[binding.flow]
 
+    def _device(self, gruus: Gruus, uri: bytes) -> AorEntry | None:
+        """Return the device that a GRUU of ours names; None for another URI (RFC 5627 §5.5)."""
+        found = gr_in(uri)
+        if found is None or not self.is_ours(found[0].host.decode("ascii")):
+            return None
+        parsed, gr = found
+        if gr:
+            plain = parsed._replace(params=(), port=None, headers=None)
+            return OneDevice(self.find(bytes(plain)), instance_of(gr))
+        told = gruus.opened(parsed.user or b"")
+        if told is not None:
+            entry = self.find(told.aor)
+            for binding in entry.bindings:
+                if gruus.mark(binding.instance, binding.call_id) == told.mark:
+                    return OneDevice(entry, binding.instance)
+        raise Refusal(404, f"No Such Device: {shown(uri)}")
+
     def _look_up(self, uri: bytes) -> AorEntry:
+        if self.gruus is not None and PARAMETER in uri.lower():
+            device = self._device(self.gruus, uri)
+            if device is not None:
+                return device
         aor = Aor.parse(uri)
         if aor.domain not in self.domains and aor.domain:
             if not self.is_ours(aor.domain):

@@ -13,7 +13,7 @@ PATH_VALUES_MAX: Final = 10
 """More proxies between a phone and its registrar are refused."""
 PATH_BYTES_MAX: Final = 2_048
 """A longer Path is refused: it goes into each request to the binding."""
-UNDERSTOOD: Final = frozenset((b"path", b"outbound"))
+UNDERSTOOD: Final = frozenset((b"path", b"outbound", b"gruu"))
 """What a REGISTER may require of us."""
 
 
