@@ -63,6 +63,8 @@ class RegistrarSettings:
     "Contacts of one AoR; when one more comes the oldest goes."
     bindings_max: int = 1_000_000
     "Contacts in all; beyond that new ones get 500."
+    service_routes: tuple[str, ...] = ()
+    "SIP URIs with ;lr that registered phones are to send their requests by (RFC 3608); none by default."
     flow_timer_s: int = 120
     "Told to Outbound phones: a flow without a keep-alive for so long may be dropped."
     spread: bool = True

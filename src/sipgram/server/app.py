@@ -30,6 +30,7 @@ from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.sql import MessageRows
+from sipgram.services.registrar.gruu import Gruus
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
@@ -112,7 +113,7 @@ async def build(
     kept = await _open_database(settings, entropy)
     brancher = Brancher(kept.secret, node=NodeId(settings.server.node))
     mailroom = _mailroom(kept, settings, brancher)
-    locations = _locations(settings, kept.accounts, own_addresses, mailroom)
+    locations = _locations(settings, kept, own_addresses, mailroom)
     gate = _gate(settings, kept, locations, entropy)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
     routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
@@ -243,16 +244,18 @@ def _mailroom(kept: "_Kept", settings: Settings, brancher: Brancher) -> Mailroom
 
 def _locations(
     settings: Settings,
-    accounts: AccountTable | None,
+    kept: "_Kept",
     own_addresses: set[tuple[str, int]],
     waiting: Waiting,
 ) -> Locations:
+    accounts = kept.accounts
     return Locations(
         settings.server.domains,
         accounts=OpenAccounts() if accounts is None else AccountsByAor(accounts),
         bindings_max=settings.registrar.bindings_max,
         own_addresses=own_addresses,
         waiting=waiting,
+        gruus=Gruus(kept.secret),
     )
 
 

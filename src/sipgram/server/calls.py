@@ -15,6 +15,7 @@ from sipgram.errors import Error, PeerError, Refusal
 from sipgram.identity import NodeId
 from sipgram.server.ways import Ways
 from sipgram.services.answers import Answer, Forward, Later, Reply
+from sipgram.services.registrar.gruu import PARAMETER
 from sipgram.services.registrar.location import Binding, Locations
 from sipgram.settings import CallSettings
 from sipgram.sip.branch import Brancher
@@ -124,14 +125,17 @@ class Calls:
             Refusal: 480 when there is no way, 482 when it would come back.
             ParseError: 400, the next hop's URI is malformed.
         """
-        self._check_hop(course)
-        onward = self.ways.flow_of(course)
+        hop = self._device(course)
+        if hop is None:
+            self._check_hop(course)
+        onward = self.ways.flow_of(course) if hop is None else hop.flow
         if request.method == b"INVITE":
             breadth = breadth_of(request)
-            self._invite_again(request, course, Onward(flow, cuts, breadth), onward, now)
+            again = Onward(flow, cuts, breadth)
+            self._invite_again(request, course, again, hop or _hop_or_none(course, onward), now)
             return None
         if onward is not None:
-            return Forward((_hop(course, onward),), cuts)
+            return Forward((hop or _hop(course, onward),), cuts)
 
         async def connect() -> Reply | Forward:
             return Forward((_hop(course, await self.ways.connect(course)),), cuts)
@@ -144,10 +148,12 @@ class Calls:
         Raises:
             PeerError, Refusal: there is no way.
         """
-        self._check_hop(course)
-        found = self.ways.flow_of(course)
-        if found is not None:
-            self._proxy.forward_ack(request, _hop(course, found), Onward(flow, cuts))
+        hop = self._device(course)
+        if hop is None:
+            self._check_hop(course)
+            hop = _hop_or_none(course, self.ways.flow_of(course))
+        if hop is not None:
+            self._proxy.forward_ack(request, hop, Onward(flow, cuts))
             return
 
         async def connect() -> None:
@@ -181,6 +187,32 @@ class Calls:
             raise Refusal(480, "Temporarily Unavailable", AWAY)
         return left
 
+    def _device(self, course: Course) -> Hop | None:
+        """Return the device that a GRUU of ours names as remote target (RFC 5627 §5.5).
+
+        It is reached where it is registered now, on another flow than the dialog began on
+        perhaps.
+
+        Raises:
+            Refusal: 404 and 480, there is no such device, or it is away.
+        """
+        if PARAMETER not in course.uri or course.leads_on:
+            return None
+        entry = self.locations.find(course.uri)
+        if not entry.only:
+            return None
+        live = [b for b in entry.bindings if b.expires > self.clock()]
+        if not live:
+            raise Refusal(480, "Temporarily Unavailable", AWAY)
+        binding = max(live, key=lambda b: b.updated)
+        return Hop(
+            binding.uri,
+            binding.flow,
+            binding.name,
+            instance=binding.instance,
+            routes=binding.routes,
+        )
+
     def _check_hop(self, course: Course) -> None:
         if course.flow:
             return
@@ -191,12 +223,12 @@ class Calls:
             raise Refusal(482, "Loop Detected: the next hop is this server")
 
     def _invite_again(
-        self, request: Message, course: Course, onward: Onward, flow: Flow | None, now: float
+        self, request: Message, course: Course, onward: Onward, known: Hop | None, now: float
     ) -> None:
         server = self.invites.open_server(request, onward.source, None, now)
         fork = InviteFork(request, server, self._proxy, onward)
-        if flow is not None:
-            fork.start(([_hop(course, flow)],), now)
+        if known is not None:
+            fork.start(([known],), now)
             return
 
         async def connect() -> None:
@@ -300,6 +332,10 @@ def _uri_of(contact: bytes) -> bytes:
         return Address.parse(contact, of="Contact").uri
     except PeerError:
         return b""  # The phones will say what they think of it.
+
+
+def _hop_or_none(course: Course, flow: Flow | None) -> Hop | None:
+    return None if flow is None else _hop(course, flow)
 
 
 def _hop(course: Course, flow: Flow) -> Hop:

@@ -51,14 +51,17 @@ class Deposits:
         ledger: Ledger,
         store: MessageStore,
         *,
-        inbox_of: Callable[[bytes], Inbox],
+        inbox_of: Callable[[bytes], tuple[Inbox, bytes]],
         settings: MessagingSettings,
         live: LiveBranches,
         clock: Callable[[], float],
         wall: Callable[[], float],
         ids: MessageIds,
     ) -> None:
-        """``inbox_of`` returns the inbox of a Request-URI; it raises Refusal like a look-up."""
+        """``inbox_of`` returns the inbox of a Request-URI, and the device when it names only one.
+
+        It raises Refusal like a look-up.
+        """
         self.ledger = ledger
         self.store = store
         self.settings = settings
@@ -77,13 +80,24 @@ class Deposits:
         if request.to_tag and request.has(b"route"):
             return None  # D31: within a dialog nothing is stored.
         try:
-            inbox = self._inbox_of(request.uri)
+            inbox, only = self._inbox_of(request.uri)
         except Refusal:
             return None  # Its account has gone in the meantime.
-        return self.deposit(request, inbox, cuts, now)
+        return self.deposit(request, inbox, cuts, now, only=only)
 
-    def deposit(self, request: Message, inbox: Inbox, cuts: Sequence[Cut], now: float) -> "Deposit":
-        """Begin to keep a request; nothing is written yet."""
+    def deposit(
+        self,
+        request: Message,
+        inbox: Inbox,
+        cuts: Sequence[Cut],
+        now: float,
+        *,
+        only: bytes = b"",
+    ) -> "Deposit":
+        """Begin to keep a request; nothing is written yet.
+
+        ``only`` is the +sip.instance of the one device that it is for (D6).
+        """
         received_utc = self.wall()
         message = StoredMessage(
             id=self.ids.next(),
@@ -98,16 +112,20 @@ class Deposits:
             received_utc=received_utc,
             expires_utc=rules.expires_utc(request, received_utc),
         )
-        return Deposit(message, inbox, self)
+        return Deposit(message, inbox, self, only=only)
 
-    def check_room(self, inbox: Inbox, size: int) -> None:
+    def check_room(self, inbox: Inbox, size: int, *, only: bytes = b"") -> None:
         """Refuse a message that nobody has taken when there is no room for it (D22).
+
+        Mail for ``only`` one device is counted by message.
 
         Raises:
             Refusal: 480 with Retry-After.
         """
         limits = self.settings
-        if len(inbox.untaken) >= limits.inbox_messages_max:
+        device = inbox.devices.get(only) if only else None
+        own = 0 if device is None else len(device.own)
+        if len(inbox.untaken) + own >= limits.inbox_messages_max:
             kind, limit = "messages", limits.inbox_messages_max
         elif inbox.bytes + size > limits.inbox_bytes_max:
             kind, limit = "octets", limits.inbox_bytes_max
@@ -127,6 +145,7 @@ class Deposit:
         "_is_forked",
         "_is_open",
         "_is_shared",
+        "_only",
         "_owed",
         "_refused",
         "_taken",
@@ -137,8 +156,11 @@ class Deposit:
         "message",
     )
 
-    def __init__(self, message: StoredMessage, inbox: Inbox, deposits: Deposits) -> None:
+    def __init__(
+        self, message: StoredMessage, inbox: Inbox, deposits: Deposits, *, only: bytes = b""
+    ) -> None:
         self.message = message
+        self._only = only
         self.inbox = inbox
         self.is_begun = False
         self.is_kept = False
@@ -165,14 +187,19 @@ class Deposit:
             Unavailable: nothing can be written now.
         """
         try:
-            self._all.check_room(self.inbox, self.message.size)
+            self._all.check_room(self.inbox, self.message.size, only=self._only)
         except Refusal:
             self._close()
             raise
         self._is_forked = bool(forked_to)
         for target in forked_to:
             self._device(target.instance)  # Else one that stays silent would inherit nothing.
-        self._put(is_for_all=True, copies=(), now=now)
+        if self._only:
+            self._is_shared = True
+            copy = CopyOutcome(self.message.id, self._only, "waiting", 0, b"")
+            self._put(is_for_all=False, copies=(copy,), now=now)
+        else:
+            self._put(is_for_all=True, copies=(), now=now)
 
     def wait(self, done: Done) -> None:
         """Call ``done`` when the message is on disk."""
@@ -209,7 +236,8 @@ class Deposit:
             self.is_kept = True
             self._all.stored += 1
             if self._is_shared:
-                ledger.add_shared(inbox, message, map(self._device, self._owed))
+                instances = (self._only,) if self._only else self._owed
+                ledger.add_shared(inbox, message, map(self._device, instances))
             else:
                 ledger.add(inbox, message)
             self._catch_up()

@@ -38,6 +38,10 @@ class Entry(Protocol):
     def bindings(self) -> Sequence[BoundDevice]:
         """Its contacts."""
 
+    @property
+    def only(self) -> bytes:
+        """The +sip.instance of the one device that was asked for, empty for all of them."""
+
 
 class Mailroom:
     """Ledger, deposits and drains, and the news that moves them."""
@@ -244,10 +248,10 @@ class Mailroom:
         except (Refusal, PeerError):
             return None
 
-    def _inbox_of(self, uri: bytes) -> Inbox:
+    def _inbox_of(self, uri: bytes) -> tuple[Inbox, bytes]:
         entry = self._find(uri)
         entry.has_inbox = True
-        return self.ledger.inbox(str(entry.aor), entry.account_id)
+        return self.ledger.inbox(str(entry.aor), entry.account_id), entry.only
 
     def _bindings_of(self, aor: str) -> Sequence[BoundDevice]:
         entry = self._entry(aor)

@@ -57,6 +57,10 @@ class Recipient(Protocol):
         """Its leading name."""
 
     @property
+    def only(self) -> bytes:
+        """The +sip.instance of the one device that was asked for, empty for all of them."""
+
+    @property
     def account_id(self) -> int:
         """Whose it is, 0 under ``--auth none``."""
 
@@ -118,6 +122,9 @@ class Messaging:
     ) -> Answer:
         """Store what cannot be delivered now, before the sender hears of it (D9, D10)."""
         assert self._deposits is not None
+        only = recipient.only
+        if only and not targets:
+            self._check_known(recipient)
         inbox = self._deposits.ledger.inbox(str(recipient.aor), recipient.account_id)
         recipient.has_inbox = True
         known = inbox.recent.get(digest_of(request)) if inbox.recent else None
@@ -125,15 +132,27 @@ class Messaging:
             return Commit(known[1].wait, _accepted)
         ready = _in_order(inbox, request, targets)
         here = {binding.instance for binding in targets}
-        if ready and len(ready) == len(targets) and here.issuperset(inbox.devices):
+        wanted = (only,) if only else inbox.devices
+        if ready and len(ready) == len(targets) and here.issuperset(wanted):
             return Forward(_others(targets, source))
         cuts = _asserted(request) if account_id is not None else ()
-        deposit = self._deposits.deposit(request, inbox, cuts, now)
+        deposit = self._deposits.deposit(request, inbox, cuts, now, only=only)
         if not ready:
             return Commit(lambda done: _begin(deposit, done, now), _accepted)
         forked = _others(ready, source)
         deposit.begin(now, forked_to=forked)
         return Forward(forked, deposit=deposit)
+
+    def _check_known(self, recipient: Recipient) -> None:
+        """Refuse a message for one device that is neither here nor away (D6, D7).
+
+        Raises:
+            Refusal: 404.
+        """
+        assert self._deposits is not None
+        inbox = self._deposits.ledger.find(str(recipient.aor))
+        if inbox is None or recipient.only not in inbox.devices:
+            raise Refusal(404, "No Such Device")
 
 
 def _others(targets: list[Device], source: Flow) -> list[Device]:

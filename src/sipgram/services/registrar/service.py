@@ -63,6 +63,7 @@ class Registrar:
         self._on_moved = on_moved
         self._keep_alive = keep_alive
         self._streams = Streams(locations, routes)
+        self._service_routes = outbound.service_routes(settings.service_routes)
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float
@@ -310,6 +311,7 @@ class Registrar:
             )
         if request.has(b"path"):
             lines += tuple(b"Path: " + value for value in request.values(b"path"))
+        lines += self._service_routes
         if contacts and b"reg-id" in contacts[0] and outbound.supports(request, b"outbound"):
             lines += (b"Require: outbound", b"Flow-Timer: %d" % self._settings.flow_timer_s)
         return lines
