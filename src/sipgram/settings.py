@@ -111,6 +111,8 @@ class TransportSettings:
 
     connections_max: int = 20_000
     "Stream connections at one time; one more is closed at once."
+    connections_per_source_max: int = 2_000
+    "Of these from one address, loopback aside."
     half_message_s: float = 10.0
     "How long a message that has begun on a stream may take to arrive."
     write_bytes_max: int = 1_048_576
@@ -127,6 +129,20 @@ class TransportSettings:
     "Datagrams waiting for a full socket buffer; beyond that the newest is dropped."
     socket_buffer_bytes: int = 4_194_304
     "Receive and send buffer asked of the system for each UDP socket."
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketSettings:
+    """SIP over WebSocket, on listeners of its own and at /sip of the HTTP port."""
+
+    origins: tuple[str, ...] = ()
+    "Origins of web pages that may connect, as https://www.example.net, besides pages of the served domains and of the listeners' own addresses; * for any, null for pages from files."
+    ping_s: float = 30.0
+    "A connection that is silent this long is pinged, and is dead after two without an answer; 0 for no ping."
+    handshakes_max: int = 1_000
+    "Connections that have not asked to be a WebSocket yet; one more is closed at once."
+    inflate_bytes_max: int = 262_144
+    "A deflated body is made plain for a WebSocket up to this size; a larger one goes as it came."
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +164,38 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """The HTTP API: who may ask how much."""
+
+    origins: tuple[str, ...] = ()
+    "Origins of web pages, besides our own, that may use the API, as https://www.example.com."
+    key_in_query: bool = False
+    "Allow a key as ?key=… too; it then stands in logs and histories."
+    per_minute: int = 200_000
+    "Requests of one key or account in a minute, unless the key says otherwise; beyond that 429."
+    wrong_keys_per_minute: int = 30
+    "Wrong keys and passwords from one address in a minute; beyond that 429."
+    body_bytes_max: int = 2_097_152
+    "A larger request gets 413."
+    batch_bytes_max: int = 67_108_864
+    "The same for a batch."
+    recipients_max: int = 1_000
+    "Recipients of one message."
+    batch_messages_max: int = 100_000
+    "Messages of one batch."
+    outbox_max: int = 200_000
+    "Messages accepted by HTTP that wait for their turn; beyond that 503."
+    sending_max: int = 500
+    "Messages of them that are on their way to devices at one time."
+    send_at_max_s: float = 31_536_000.0
+    "How far ahead a message may be scheduled."
+    record_s: float = 604_800.0
+    "How long it is remembered what became of a message that came by HTTP."
+    idempotency_s: float = 86_400.0
+    "How long an Idempotency-Key, or the id of GET /send, is remembered."
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole tree, a section a field."""
 
@@ -157,4 +205,6 @@ class Settings:
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
     calls: CallSettings = field(default_factory=CallSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
+    websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.sql.dml import UpdateBase
 
-from sipgram.db import tables
+from sipgram.db import http_tables, tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ def known_statements() -> tuple[Statement, ...]:
         _delete("binding_drop", bindings, which),
         _delete("bindings_drop", bindings, (bindings.c.aor,)),
         *_message_statements(),
+        *_http_statements(),
     )
 
 
@@ -65,6 +66,52 @@ def _message_statements() -> tuple[Statement, ...]:
         _delete("attempts_drop", attempts, (attempts.c.message_id,)),
         _upsert("device_put", devices, _names(devices)),
         _delete("device_drop", devices, (devices.c.aor, devices.c.device)),
+    )
+
+
+def _http_statements() -> tuple[Statement, ...]:
+    outbox, submissions = http_tables.outbox, http_tables.submissions
+    events, queue, listeners = http_tables.events, http_tables.webhook_events, http_tables.listeners
+    its_id = (outbox.c.id,)
+    ended = (
+        outbox.c.body,
+        outbox.c.state,
+        outbox.c.status,
+        outbox.c.reason,
+        outbox.c.devices,
+        outbox.c.sent_utc,
+        outbox.c.stored_utc,
+        outbox.c.delivered_utc,
+        outbox.c.ended_utc,
+        outbox.c.due_utc,
+    )
+    later = (outbox.c.state, outbox.c.ended_utc, outbox.c.due_utc)
+    delivered = (outbox.c.state, outbox.c.delivered_utc, outbox.c.ended_utc, outbox.c.due_utc)
+    displayed = (outbox.c.state, outbox.c.displayed_utc)
+    return (
+        _insert("outbox_put", outbox),
+        _update("outbox_sent", outbox, ended, its_id),
+        _update("outbox_ended", outbox, later, its_id),
+        _update("outbox_delivered", outbox, delivered, its_id),
+        _update("outbox_displayed", outbox, displayed, its_id),
+        _delete("outbox_drop", outbox, its_id),
+        _delete("outbox_drop_all", outbox, (outbox.c.submission,)),
+        _insert("submission_put", submissions),
+        _delete("submission_drop", submissions, (submissions.c.id,)),
+        _upsert("listener_put", listeners, _names(listeners)),
+        _delete("listener_drop", listeners, (listeners.c.aor,)),
+        _insert("event_put", events, is_lenient=True),
+        _delete("event_drop", events, (events.c.id,)),
+        _delete("events_drop", events, (events.c.aor,)),
+        _insert("webhook_event_put", queue, is_lenient=True),
+        _update(
+            "webhook_event_tried",
+            queue,
+            (queue.c.state, queue.c.tries, queue.c.status, queue.c.reason, queue.c.due_utc),
+            (queue.c.id,),
+        ),
+        _delete("webhook_event_drop", queue, (queue.c.id,)),
+        _delete("webhook_events_drop", queue, (queue.c.webhook_id,)),
     )
 
 

@@ -4,23 +4,45 @@ import asyncio
 import contextlib
 import functools
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, cast
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from sipgram.errors import SettingsError
+from sipgram.http import problem
+from sipgram.http.caller import Guard
+from sipgram.http.edge import Edge
 from sipgram.http.upgrades import Upgrade, Upgrades
+from sipgram.settings import HttpSettings
 
 Problems = Callable[[], Awaitable[list[str]]]
 """Returns what keeps the node from its work, one phrase each; empty when all is well."""
 
 
-def build(*, registry: CollectorRegistry, problems: Problems, version: str) -> FastAPI:
-    """Return the application with the routes that operators watch."""
+def build(
+    *,
+    registry: CollectorRegistry,
+    problems: Problems,
+    version: str,
+    guard: Guard | None = None,
+    routers: Sequence[APIRouter] = (),
+    limits: HttpSettings | None = None,
+) -> FastAPI:
+    """Return the application: the routes that operators watch, and those of the features."""
     app = FastAPI(title="sipgram", version=version, docs_url=None, redoc_url=None)
+    limits = limits or HttpSettings()
+    app.state.guard = guard
+    problem.install(app)
+    for router in routers:
+        app.include_router(router)
+
+    def limit_of(path: str) -> int:
+        return limits.batch_bytes_max if path.endswith(":batch") else limits.body_bytes_max
+
+    app.add_middleware(Edge, limit_of=limit_of)
 
     @app.get("/healthz", summary="Is the process alive")
     async def healthz() -> dict[str, str]:

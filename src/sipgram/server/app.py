@@ -19,11 +19,14 @@ from sipgram.errors import Error, SettingsError
 from sipgram.identity import Entropy, NodeId, SystemEntropy
 from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
+from sipgram.net.ws.server import WebSockets
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.ways import Ways
+from sipgram.server.web import build_web
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
@@ -79,7 +82,9 @@ class Server:
     calls: Calls
     keep_alives: KeepAlives
     contacts: Contacts
-    certificates: Certificates | None = None
+    certificates: Certificates | None
+    api: Api | None
+    web: WebSockets
     listeners: tuple[Address, ...] = ()
 
     def close_idle(self, now: float) -> None:
@@ -126,7 +131,8 @@ async def build(
         late=mailroom.on_stray,
     )
     certificates = _certificates(settings)
-    endpoint = _endpoint(settings, dispatcher, certificates, timers)
+    web = build_web(settings, locations)
+    endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
     rows = BindingRows(kept.engine, kept.writer, wall=time.time)
     keep_alives = _keep_alives(settings, endpoint)
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
@@ -135,23 +141,19 @@ async def build(
     carrier = contacts.dialler
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
     rearm = endpoint.after_batch
-    mailroom.attach(endpoint.table, locations.find, locations, carrier=carrier, rearm=rearm)
+    parts = Foundation(settings, *kept, entropy, locations, mailroom)
+    api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
+    mailroom.attach(
+        *(endpoint.table, locations.find, locations),
+        carrier=carrier,
+        rearm=rearm,
+        news=news_of(api),
+    )
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
-    dispatcher.attach(endpoint.table, proxy, calls, rearm=rearm)
+    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
     server = Server(
-        settings,
-        endpoint,
-        dispatcher,
-        locations,
-        kept.accounts,
-        gate,
-        kept.engine,
-        kept.writer,
-        mailroom,
-        calls,
-        keep_alives,
-        contacts,
-        certificates,
+        *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
+        *(mailroom, calls, keep_alives, contacts, certificates, api, web),
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
@@ -300,6 +302,7 @@ def _endpoint(
     dispatcher: Dispatcher,
     certificates: Certificates | None,
     timers: Timers | None,
+    web: WebSockets,
 ) -> Endpoint:
     return Endpoint(
         dispatcher,
@@ -308,13 +311,14 @@ def _endpoint(
         tls=certificates,
         handshake_s=settings.tls.handshake_s,
         handshakes_max=settings.tls.handshakes_max,
+        web=web,
     )
 
 
 def _certificates(settings: Settings) -> Certificates | None:
     """Load what TLS listeners show; none is made when there is no such listener."""
     addresses = [Address.parse(text) for text in settings.server.listen]
-    hosts = [address.host for address in addresses if address.transport == "tls"]
+    hosts = [address.host for address in addresses if address.transport in ("tls", "wss")]
     if not hosts:
         return None
     return Certificates(
@@ -366,6 +370,8 @@ async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> N
             log.info("binding not restored", aor=kept.aor, reason=str(error))
         else:
             restored += 1
+    if server.api is not None:
+        await server.api.load()
     endpoint.after_batch()  # Their keep-alives have begun.
     if restored:
         log.info("bindings restored", count=restored)

@@ -108,8 +108,17 @@ async def _serve_http(
     async def problems() -> list[str]:
         return ["draining"] if server.dispatcher.is_draining else []
 
-    app = build_http(registry=registry, problems=problems, version=version("sipgram"))
-    http = HttpServer(app)
+    assert server.api is not None
+    app = build_http(
+        registry=registry,
+        problems=problems,
+        version=version("sipgram"),
+        guard=server.api.guard,
+        routers=server.api.routers(),
+        limits=server.settings.http,
+    )
+    await stack.enter_async_context(server.api.running())
+    http = HttpServer(app, upgrades={"/sip": server.endpoint.web_connection})
     bound = await http.start(*http_address(server.settings))
     stack.push_async_callback(http.close)
     say(f"listening http {_shown(*bound)}")

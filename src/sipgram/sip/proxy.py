@@ -8,9 +8,8 @@ from sipgram.sip.branch import Brancher
 from sipgram.sip.keeping import Keeper, Keeping, Verdict
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
-from sipgram.sip.sink import Cause, ClientSide, Flow
+from sipgram.sip.sink import Cause, ClientSide, Flow, ServerSide
 from sipgram.sip.timers import NEVER
-from sipgram.sip.transaction.server_request import ServerRequestTransaction
 from sipgram.sip.transaction.table import TransactionTable
 
 ENDS_COPY: Final = frozenset((400, 401, 403, 405, 406, 407, 413, 415, 416, 420, 488, 493, 501, 513))
@@ -134,7 +133,7 @@ class Fork:
     def __init__(
         self,
         request: Message,
-        server: ServerRequestTransaction,
+        server: ServerSide,
         proxy: Proxy,
         keeping: Keeping | None = None,
     ) -> None:

@@ -31,6 +31,11 @@ Mover = Callable[[bytes], tuple[Flow, bytes] | None]
 """Takes a request that waits; returns where it goes now and as what, None when it stays."""
 
 
+def is_websocket(flow: Flow) -> bool:
+    """Say whether a flow is a WebSocket, which ends with its page and is never opened by us."""
+    return flow.via_line[13:15].upper() == b"WS"  # Via: SIP/2.0/WS or WSS.
+
+
 class ClientUser(Protocol):
     """The transaction user of a client transaction."""
 
@@ -50,6 +55,23 @@ class ClientSide(Protocol):
     branch: bytes
     request: bytes
     flow: Flow
+
+
+class ServerSide(Protocol):
+    """Who asked for what a proxy forwards: a server transaction, or the server itself."""
+
+    flow: Flow
+    "Where responses go."
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the final response is still to come."""
+
+    def expect(self, now: float) -> None:
+        """Be told that the answer takes its time."""
+
+    def respond(self, response: bytes, now: float) -> None:
+        """Take the final response; a second one is dropped."""
 
 
 class Sink(Protocol):

@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sipgram.db import tables
+from sipgram.db import http_tables
 from sipgram.db.engine import database_url, open_engine, secret_of, sqlite_path
 from sipgram.db.migrations import SCHEMA, current, upgrade
 from sipgram.errors import SettingsError
@@ -102,7 +102,9 @@ async def test_migrations_make_what_the_tables_say(database_address: str) -> Non
     await upgrade(engine)
 
     def differences(connection: Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection), tables.metadata))
+        return list(
+            compare_metadata(MigrationContext.configure(connection), http_tables.api_keys.metadata)
+        )
 
     async with engine.connect() as connection:
         found = await connection.run_sync(differences)

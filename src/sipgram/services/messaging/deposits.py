@@ -25,11 +25,24 @@ class MessageIds:
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
         self._last = 0
+        self._reserved: dict[bytes, int] = {}
 
     def next(self) -> int:
         """Return a new id, above all before it."""
         self._last = max(self._last + 1, int(self._wall() * 1000) << ID_STEP_BITS)
         return self._last
+
+    def of(self, call_id: bytes) -> int:
+        """Return the id of a message: the one that was reserved for it, else a new one."""
+        return self._reserved.get(call_id) or self.next()
+
+    def reserve(self, call_id: bytes, id: int) -> None:
+        """Let a message that has an id already keep it, when it is stored."""
+        self._reserved[call_id] = id
+
+    def release(self, call_id: bytes) -> None:
+        """The message is stored, or will not be."""
+        self._reserved.pop(call_id, None)
 
     def seen(self, id: int) -> None:
         """Stay above an id that another run of the program gave."""
@@ -100,7 +113,7 @@ class Deposits:
         """
         received_utc = self.wall()
         message = StoredMessage(
-            id=self.ids.next(),
+            id=self.ids.of(request.call_id),
             aor=inbox.aor,
             account_id=inbox.account_id,
             sender=request.from_uri,

@@ -49,6 +49,13 @@ class Kept(Protocol):
         """Octets that count."""
 
 
+class MessageNews(Protocol):
+    """Who hears what became of messages that nobody had taken at once."""
+
+    def __call__(self, id: int, *, aor: str, sender: bytes, state: MessageState) -> None:
+        """A message is delivered to its first device, or will be to none."""
+
+
 class Ledger:
     """Every inbox, by AoR; each change goes to the store at once and is not waited for.
 
@@ -58,6 +65,7 @@ class Ledger:
 
     def __init__(self, store: MessageStore, *, away_max: int) -> None:
         """``away_max`` bounds the devices that are waited for, in all."""
+        self.news: tuple[MessageNews, ...] = ()
         self._store = store
         self._away_max = away_max
         self._inboxes: dict[str, Inbox] = {}
@@ -128,6 +136,8 @@ class Ledger:
         if is_first and heirs:
             # After the rows of those who still wait, so that no moment forgets them.
             self._write(lambda done: self._store.share(message.id, is_for_all=False, done=done))
+        if is_first:
+            self._tell(inbox.aor, message, "delivered")
         self._finish_if_over(inbox, message, "delivered")
 
     def refuse(self, device: Device, message: Kept, *, status: int, contact: bytes) -> bool:
@@ -141,12 +151,17 @@ class Ledger:
         outcome = _outcome(message, device.instance, "refused", status, contact)
         self._write(lambda done: self._store.note([outcome], done))
         is_over = self._finish_if_over(inbox, message, "refused" if was_untaken else "delivered")
+        if is_over and was_untaken:
+            self._tell(inbox.aor, message, "refused")
         return is_over and was_untaken
 
     def end(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
         """Nobody is to have it any more: it has expired, or was cancelled."""
+        was_untaken = inbox.is_untaken(message.id)
         inbox.withdraw(message.id, message.size)
         self._finish(inbox, message, state)
+        if was_untaken:
+            self._tell(inbox.aor, message, state)
 
     def clear(self, inbox: Inbox) -> None:
         """The account is gone, and its mail with it (D36)."""
@@ -165,6 +180,10 @@ class Ledger:
         inbox.withdraw(message.id, message.size)
         self._finish(inbox, message, state)
         return True
+
+    def _tell(self, aor: str, message: Kept, state: MessageState) -> None:
+        for hear in self.news:
+            hear(message.id, aor=aor, sender=message.sender, state=state)
 
     def _finish(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
         self.waiting_count -= 1

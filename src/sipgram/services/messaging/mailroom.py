@@ -9,14 +9,20 @@ from sipgram.errors import PeerError, Refusal
 from sipgram.services.messaging.deposits import Deposits, MessageIds
 from sipgram.services.messaging.drain import BoundDevice, Drainer
 from sipgram.services.messaging.inbox import Inbox
-from sipgram.services.messaging.ledger import DEVICE_S, Ledger
+from sipgram.services.messaging.ledger import DEVICE_S, PAGE_S, Ledger, MessageNews
 from sipgram.services.messaging.live import LiveBranches
-from sipgram.services.messaging.store import DueMessage, MessageStore, WaitingMessage
+from sipgram.services.messaging.store import (
+    DueMessage,
+    MessageStore,
+    StoredMessage,
+    WaitingMessage,
+)
 from sipgram.settings import MessagingSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
+from sipgram.sip.sink import is_websocket
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.messaging")
@@ -94,8 +100,13 @@ class Mailroom:
         *,
         carrier: Carrier = AS_IT_IS,
         rearm: Callable[[], None] = lambda: None,
+        news: Sequence[MessageNews] = (),
     ) -> None:
-        """Take the transactions to deliver by, and the location table to look in."""
+        """Take the transactions to deliver by, and the location table to look in.
+
+        ``news`` hear what becomes of messages that wait.
+        """
+        self.ledger.news = tuple(news)
         self.drainer.carrier = carrier
         self._find = find
         self.drainer.table = table
@@ -113,8 +124,7 @@ class Mailroom:
         now = self._clock()
         inbox = self.ledger.inbox(str(entry.aor), entry.account_id)
         entry.has_inbox = True
-        is_page = binding.flow.via_line[13:15].upper() == b"WS"  # Via: SIP/2.0/WS or WSS.
-        device = inbox.device(binding.instance, now=now, is_page=is_page)
+        device = inbox.device(binding.instance, now=now, is_page=is_websocket(binding.flow))
         device.seen = now
         self.ledger.away(device, seen_utc=self._wall())
 
@@ -188,6 +198,20 @@ class Mailroom:
         if entry is not None:
             entry.has_inbox = False
 
+    def cancel(self, id: int, done: Callable[[bool], None]) -> None:
+        """Take back a message that nobody has taken; tell whether there was such a one."""
+
+        def on_read(messages: Sequence[StoredMessage] | None) -> None:
+            for message in messages or ():
+                inbox = self.ledger.find(message.aor)
+                if inbox is not None and inbox.is_untaken(id):
+                    self.ledger.end(inbox, message, "cancelled")
+                    done(True)
+                    return
+            done(False)
+
+        self._store.read([id], on_read)
+
     # ---- restart ---------------------------------------------------------------------------
 
     async def load(self) -> int:
@@ -212,9 +236,9 @@ class Mailroom:
             # Those whose bindings come back are let go in ``revive``. The others, whose
             # connections ended with the process or whose time ran out meanwhile, are away.
             age_s = max(0.0, wall - bound.seen_utc)
-            if age_s < DEVICE_S:
+            if age_s < (PAGE_S if bound.is_page else DEVICE_S):
                 owner = self.ledger.inbox(bound.aor, bound.account_id)
-                owner.device(bound.device, now=now - age_s)
+                owner.device(bound.device, now=now - age_s, is_page=bound.is_page)
         return len(open_ids)
 
     def revive(self) -> None:

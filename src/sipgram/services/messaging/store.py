@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 from sipgram.services.answers import Done
 
 CopyState = Literal["waiting", "taken", "refused"]
-MessageState = Literal["waiting", "delivered", "refused", "expired"]
+MessageState = Literal["waiting", "delivered", "refused", "expired", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)

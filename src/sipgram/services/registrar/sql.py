@@ -26,7 +26,7 @@ class BindingRows:
         self._writer = writer
         self._wall = wall
         self.failed = 0
-        "Refreshes that could not be written behind; the next refresh tries again."
+        "Refreshes and ends that could not be written behind; the next refresh tries again."
 
     def commit(
         self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float, done: Done
@@ -40,7 +40,7 @@ class BindingRows:
         try:
             for binding in drop:
                 # D7: its device is waited for, even when this process ends now.
-                row = (binding.aor, binding.instance, binding.account_id, False, wall)
+                row = (binding.aor, binding.instance, binding.account_id, binding.is_page, wall)
                 submit("device_put", row, last)
                 submit("binding_drop", (binding.aor, binding.key), last)
             for binding in put:
@@ -64,6 +64,16 @@ class BindingRows:
 
         try:
             self._writer.submit("binding_refresh", row, note)
+        except Unavailable as error:
+            note(error)
+
+    def forget(self, binding: Binding) -> None:
+        def note(error: Exception | None) -> None:
+            if error is not None:
+                self.failed += 1
+
+        try:
+            self._writer.submit("binding_drop", (binding.aor, binding.key), note)
         except Unavailable as error:
             note(error)
 
