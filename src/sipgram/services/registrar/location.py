@@ -148,7 +148,7 @@ class OneDevice(AorEntry):
         self.only = instance
         self.aor, self.text, self.account_id = whole.aor, whole.text, whole.account_id
         self.bindings = [b for b in whole.bindings if b.instance == instance]
-        self.uris = []
+        self.uris = ()
 
     @property
     def has_inbox(self) -> bool:
