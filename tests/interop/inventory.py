@@ -16,7 +16,7 @@ class Tool(Enum):
     SIPSAK = ("sipsak", "sipsak", ("--version",), "sipsak ")
     BARESIP = ("baresip", "baresip-core", ("-h",), "baresip ")
     LINPHONE = ("linphone-daemon", "linphone-cli", ("--help",), "")
-    TWINKLE = ("twinkle-console", "twinkle-console", ("--version",), "Twinkle ")
+    TWINKLE = ("twinkle-console", "twinkle-console", (), "")
     NFT = ("nft", "nftables", ("--version",), "nftables ")
 
     def __init__(
@@ -49,7 +49,7 @@ def version_of(tool: Tool) -> str | None:
 
 
 def _package_version(tool: Tool) -> str:
-    """linphone-daemon does not tell its version; the package manager may."""
+    """Some programs do not tell their version; the package manager may."""
     query = shutil.which("dpkg-query")
     if query is None:
         return "of unknown version"
