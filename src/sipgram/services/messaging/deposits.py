@@ -49,6 +49,14 @@ class MessageIds:
         self._last = max(self._last, id)
 
 
+class Registered(Protocol):
+    """A binding, as far as it matters here."""
+
+    instance: bytes
+    updated: float
+    "When it last registered, monotonic."
+
+
 class Drains(Protocol):
     """Who delivers what is kept."""
 
@@ -65,6 +73,7 @@ class Deposits:
         store: MessageStore,
         *,
         inbox_of: Callable[[bytes], tuple[Inbox, bytes]],
+        bindings_of: Callable[[str], Sequence[Registered]],
         settings: MessagingSettings,
         live: LiveBranches,
         clock: Callable[[], float],
@@ -84,6 +93,7 @@ class Deposits:
         self.ids = ids
         self.stored = 0
         self._inbox_of = inbox_of
+        self._bindings_of = bindings_of
         self.drains: Drains
 
     def open(self, request: Message, cuts: Sequence[Cut], now: float) -> "Deposit | None":
@@ -127,6 +137,12 @@ class Deposits:
         )
         return Deposit(message, inbox, self, only=only)
 
+    def welcome(self, inbox: Inbox, since: float) -> None:
+        """Know the devices that came while nobody had the message yet: it waits for them too (D7)."""
+        for binding in self._bindings_of(inbox.aor):
+            if binding.updated >= since:
+                inbox.device(binding.instance, now=self.clock())
+
     def check_room(self, inbox: Inbox, size: int, *, only: bytes = b"") -> None:
         """Refuse a message that nobody has taken when there is no room for it (D22).
 
@@ -154,6 +170,7 @@ class Deposit:
 
     __slots__ = (
         "_all",
+        "_begun_at",
         "_error",
         "_is_forked",
         "_is_open",
@@ -179,6 +196,7 @@ class Deposit:
         self.is_kept = False
         self._is_open = True
         inbox.committing += 1  # So that neither the inbox nor a device in it is let go meanwhile.
+        self._begun_at = deposits.clock() - deposits.settings.answer_s  # At the earliest.
         self._all = deposits
         self._is_forked = False
         self._is_shared = False
@@ -253,6 +271,7 @@ class Deposit:
                 ledger.add_shared(inbox, message, map(self._device, instances))
             else:
                 ledger.add(inbox, message)
+                self._all.welcome(inbox, self._begun_at)
             self._catch_up()
         self._close()
         waiters, self._waiters = self._waiters, []
