@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sipgram.cli.database import DATA, Data, Database, run
+from sipgram.cli.groups import groups
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sipgram.services.auth.sql import AccountRows
 
 users = typer.Typer(no_args_is_help=True, help="Manage the accounts of a server.")
+users.add_typer(groups, name="group")
 
 Address = Annotated[
     str, typer.Argument(metavar="AOR", help="The account, as in alice@example.com.")

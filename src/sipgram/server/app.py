@@ -44,6 +44,7 @@ from sipgram.services.wall_clock import WallClock
 from sipgram.settings import Settings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.keep_alive import KeepAlives
+from sipgram.sip.loops import LoopGuard
 from sipgram.sip.message.nonce import NonceMint
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.proxy import Carrier, ForkTimes, Proxy
@@ -68,6 +69,9 @@ class AccountsByAor:
     def owner(self, aor: Aor) -> tuple[int, Aor] | None:
         account = self._table.account_of(aor.user, aor.domain)
         return None if account is None else (account.id, Aor(account.user, account.domain))
+
+    def members_of(self, aor: Aor) -> list[Aor]:
+        return [Aor(m.user, m.domain) for m in self._table.members_of(aor.user, aor.domain)]
 
 
 @dataclass(slots=True)
@@ -126,7 +130,10 @@ async def build(
     mailroom = _mailroom(kept, settings, brancher)
     locations = _locations(settings, kept, own_addresses, mailroom)
     gate = _gate(settings, kept, locations, entropy)
-    messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
+    loops = LoopGuard(kept.secret, node=NodeId(settings.server.node))
+    messaging = Messaging(
+        locations.find, settings=settings.messaging, deposits=mailroom.deposits, loops=loops
+    )
     routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
     dispatcher = _dispatcher(locations, gate, brancher, routes, mailroom)
     certificates = _certificates(settings)
@@ -141,7 +148,7 @@ async def build(
     )
     routes[b"REGISTER"] = registrar
     carrier = contacts.dialler
-    proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
+    proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier, loops)
     rearm = endpoint.after_batch
     parts = Foundation(settings, *kept[:4], entropy, locations, mailroom)
     api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
@@ -190,11 +197,16 @@ def _proxy(
     locations: Locations,
     mailroom: Mailroom,
     carrier: Carrier,
+    loops: LoopGuard,
 ) -> Proxy:
-    times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
-    keeper = mailroom.deposits
     return Proxy(
-        endpoint.table, brancher, times=times, user=locations, keeper=keeper, carrier=carrier
+        endpoint.table,
+        brancher,
+        times=ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s),
+        user=locations,
+        keeper=mailroom.deposits,
+        carrier=carrier,
+        loops=loops,
     )
 
 

@@ -9,20 +9,22 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from sipgram.errors import PeerError, Refusal, Unavailable
+from sipgram.errors import PeerError, Refusal, Unavailable, UsageError
 from sipgram.server.admission import Gate, check_for_us, check_routing
 from sipgram.server.calls import Calls
+from sipgram.server.groups import Parts
 from sipgram.server.routes import ALLOW, CAPABILITIES, FOR_SERVERS, METHODS
-from sipgram.services.answers import Answer, Commitment, Forward, Reply
+from sipgram.services.answers import Answer, Commitment, Forward, Later, Reply, Split
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.message import Cut, Message
+from sipgram.sip.message.parser import readdressed
 from sipgram.sip.message.reply import build
 from sipgram.sip.message.uri import SipUri
 from sipgram.sip.proxy import Fork, Proxy
 from sipgram.sip.record_route import Course
-from sipgram.sip.sink import Flow
+from sipgram.sip.sink import Flow, ServerSide
 from sipgram.sip.transaction.server_request import ServerRequestTransaction
 from sipgram.sip.transaction.table import TransactionTable
 
@@ -113,7 +115,12 @@ class Dispatcher:
         elif isinstance(answer, Reply):
             self._reply(answer, request, flow, now)
         elif isinstance(answer, Commitment):
-            self._commit(answer, request, flow, now)
+            server = self._table.open_server(request, flow, now)
+            if flow.is_reliable:  # A datagram's sender repeats it, which tells the transaction.
+                server.expect(now)
+            self._commit(answer, request, flow, server)
+        elif isinstance(answer, Split):
+            self._split(answer, request, flow, now)
         elif answer is not None and len(self._tasks) < LATER_MAX:
             self._wait(answer.work, request, flow, self._table.open_server(request, flow, now))
         elif answer is not None:
@@ -286,11 +293,7 @@ class Dispatcher:
             body=reply.body,
         )
 
-    def _commit(self, commit: Commitment, request: Message, flow: Flow, now: float) -> None:
-        server = self._table.open_server(request, flow, now)
-        if flow.is_reliable:  # A datagram's sender repeats it, which tells the transaction.
-            server.expect(now)
-
+    def _commit(self, commit: Commitment, request: Message, flow: Flow, server: ServerSide) -> None:
         def done(error: Exception | None) -> None:
             try:
                 reply = commit.reply(error)
@@ -303,6 +306,35 @@ class Dispatcher:
             commit.start(done)
         except Exception as error:
             done(error)
+
+    def _split(self, split: Split, request: Message, flow: Flow, now: float) -> None:
+        """Send a message to each member of a group (D4)."""
+        parts = Parts(self._table.open_server(request, flow, now), len(split.uris))
+        for uri in split.uris:
+            part, server = readdressed(request, uri), parts.part()
+            try:
+                answer = self._decide_part(part, split.account_id, flow, now)
+            except Exception as error:
+                answer = self._excuse(error, part)
+            if isinstance(answer, Forward):
+                fork = Fork(part, server, self._proxy, answer.deposit)
+                fork.mark(request)
+                fork.start(answer.targets, flow, answer.cuts, now)
+            elif isinstance(answer, Commitment):
+                self._commit(answer, part, flow, server)
+            else:
+                server.respond(self._built(answer, part, flow), now)
+
+    def _decide_part(
+        self, part: Message, account_id: int | None, flow: Flow, now: float
+    ) -> Forward | Commitment | Reply:
+        answer = self._routes[b"MESSAGE"].handle(part, flow, account_id, now)
+        if isinstance(answer, Forward):
+            routes = self._calls.course(part).cuts if part.has(b"route") else ()
+            answer.cuts = self._cuts(part, routes, is_trusted=account_id is None)
+        if isinstance(answer, Later | Split):
+            raise UsageError("a member of a group is a group, or must be waited for")
+        return answer
 
     def _wait(
         self,

@@ -41,6 +41,14 @@ class Forward:
         self.deposit = deposit
 
 
+class Split(NamedTuple):
+    """Send the request to each of these AoRs on its own; the sender hears one answer (D4)."""
+
+    uris: Sequence[bytes]
+    account_id: int | None
+    "Who sent it; None for a peer that is trusted."
+
+
 class Later(NamedTuple):
     """Something must be waited for; the coroutine returns the answer."""
 
@@ -82,4 +90,4 @@ class Commit(Commitment):
         return self._reply(error)
 
 
-Answer = Reply | Forward | Later | Commitment
+Answer = Reply | Forward | Later | Commitment | Split

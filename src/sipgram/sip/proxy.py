@@ -6,6 +6,7 @@ from typing import Final, Protocol, TypeVar
 
 from sipgram.sip.branch import Brancher
 from sipgram.sip.keeping import Keeper, Keeping, Verdict
+from sipgram.sip.loops import LoopGuard, breadth_of
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
 from sipgram.sip.sink import Cause, ClientSide, Flow, ServerSide
@@ -99,8 +100,13 @@ class Proxy:
         user: OutcomeUser,
         keeper: Keeper | None = None,
         carrier: Carrier = AS_IT_IS,
+        loops: LoopGuard | None = None,
     ) -> None:
-        """Without ``keeper`` nothing is stored for devices that are away."""
+        """Without ``keeper`` nothing is stored for devices that are away.
+
+        By ``loops`` a request that forked is known when it comes back (RFC 5393).
+        """
+        self.loops = loops
         self.carrier = carrier
         self.table = table
         self.brancher = brancher
@@ -121,11 +127,13 @@ class Fork:
         "_cuts",
         "_is_concluded",
         "_keeping",
+        "_lines",
         "_open",
         "_proxy",
         "_rank",
         "_request",
         "_server",
+        "_tail",
         "_took",
         "due",
     )
@@ -148,6 +156,8 @@ class Fork:
         self._open: dict[bytes, Target]
         self._best = b""
         self._rank = _NONE
+        self._tail = b""  # Of each branch, and
+        self._lines = b""  # lines of each copy, once it forks.
 
     def start(
         self, targets: Sequence[Target], source: Flow, cuts: Sequence[Cut], now: float
@@ -156,18 +166,40 @@ class Fork:
         self._cuts = cuts
         live = self._proxy.brancher.live
         request = self._request
-        if len(targets) == 1:
+        if len(targets) == 1 and not self._tail:
             target = targets[0]
             branch = live(request, target.name)
             self._open = {branch: target}
             self._send(target, branch, source, cuts, now)
             return
+        if len(targets) > 1:
+            cuts = self._spread(len(targets), cuts)
         # All of them before the first is sent, which may fail; two of one name are one contact.
-        self._open = {live(request, target.name): target for target in targets}
+        tail = self._tail
+        self._open = {live(request, target.name) + tail: target for target in targets}
         for branch, target in list(self._open.items()):
             self._send(target, branch, source, cuts, now)
         if not targets:
             self._settle(now)
+
+    def mark(self, request: Message) -> None:
+        """Have a request known when it comes back, since it forks (RFC 5393 §4.2).
+
+        It is this fork's own, or that to a group, of which this is one member's part.
+        """
+        if self._proxy.loops is not None:
+            self._tail = self._proxy.loops.hash(request)
+
+    def _spread(self, count: int, cuts: Sequence[Cut]) -> Sequence[Cut]:
+        """Give each branch its share of Max-Breadth; return what is cut out (RFC 5393 §5.3.3)."""
+        request = self._request
+        if not self._tail:
+            self.mark(request)
+        self._lines = b"Max-Breadth: %d\r\n" % max(1, breadth_of(request) // count)
+        if request.has(b"max-breadth"):
+            cuts = sorted([*cuts, *((*span, b"") for span in request.spans(b"max-breadth"))])
+            self._cuts = cuts
+        return cuts
 
     def _send(
         self, target: Target, branch: bytes, source: Flow, cuts: Sequence[Cut], now: float
@@ -176,6 +208,8 @@ class Fork:
         top = flow.via_line + branch + b"\r\n"
         if target.routes:
             top += target.routes
+        if self._lines:
+            top += self._lines
         if request.content_length < 0 and flow.is_reliable:
             top += b"Content-Length: %d\r\n" % len(request.body)
         data = request.forwarded(target.uri, top, source.host, source.port, cuts)
@@ -206,7 +240,7 @@ class Fork:
             return
         target, flow = found
         self._open[branch] = target
-        top = flow.via_line + branch + b"\r\n" + target.routes
+        top = flow.via_line + branch + b"\r\n" + target.routes + self._lines
         if request.content_length < 0:
             top += b"Content-Length: %d\r\n" % len(request.body)
         data = request.forwarded(target.uri, top, source.host, source.port, cuts)
@@ -277,7 +311,7 @@ class Fork:
         other = self._proxy.user.fail_over(target)
         if other is None:
             return False
-        branch = self._proxy.brancher.live(self._request, other.name)
+        branch = self._proxy.brancher.live(self._request, other.name) + self._tail
         if branch in self._open:
             return False  # Another target of this fork already.
         self._open[branch] = other

@@ -21,6 +21,8 @@ from sipgram.services.registrar.streams import Opened
 from sipgram.services.wall_clock import WallClock
 from sipgram.settings import MessagingSettings, RegistrarSettings
 from sipgram.sip.branch import Brancher
+from sipgram.sip.keeping import Keeper
+from sipgram.sip.loops import LoopGuard
 from sipgram.sip.message import digest
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.nonce import NonceMint
@@ -51,6 +53,8 @@ class Household:
             (user, DOMAIN): Account(AccountId(n), user, DOMAIN, (f"sip:{user}@{DOMAIN}",))
             for n, user in enumerate(("alice", "bob", "carol"), 1)
         }
+        self.groups: dict[str, tuple[str, ...]] = {}
+        "Members by the user part of a group's AoR."
         self.by_name["+15550100", ""] = self.by_name["alice", DOMAIN]
 
     def account_of(self, user: str, domain: str) -> Account | None:
@@ -63,6 +67,9 @@ class Household:
     def owner(self, aor: Aor) -> tuple[int, Aor] | None:
         account = self.account_of(aor.user, aor.domain)
         return None if account is None else (account.id, Aor(account.user, account.domain))
+
+    def members_of(self, aor: Aor) -> list[Aor]:
+        return [Aor(name, DOMAIN) for name in self.groups.get(aor.user, ())]
 
     def ha1_of(self, username: str, realm: str, algorithm: str) -> tuple[Account, str] | None:
         account = self.by_name.get((username.partition("@")[0], realm))
@@ -116,7 +123,8 @@ class Node:
         )
         self.gate = self._gate(trust) if has_digest else None
         deposits = None if self.mailroom is None else self.mailroom.deposits
-        service = Messaging(self.locations.find, settings=settings, deposits=deposits)
+        loops = LoopGuard(SECRET, node=NodeId("n1"))
+        service = Messaging(self.locations.find, settings=settings, deposits=deposits, loops=loops)
         services: dict[bytes, Service] = {
             b"MESSAGE": service,
             b"OPTIONS": service,
@@ -132,7 +140,7 @@ class Node:
             late=self._late,
         )
         self.table = TransactionTable(self.dispatcher, timers=Timers())
-        proxy = Proxy(self.table, brancher, times=ForkTimes(), user=self.locations, keeper=deposits)
+        proxy = self._proxy(brancher, deposits, loops)
         if self.mailroom is not None:
             parts = (self.table, self.locations.find, self.locations)
             self.mailroom.attach(*parts, wake=lambda *woken: self.woken.append(woken))
@@ -146,6 +154,16 @@ class Node:
         )
         self.dispatcher.attach(self.table, proxy, calls)
         self.flow = RecordingFlow(host=b"192.0.2.9")
+
+    def _proxy(self, brancher: Brancher, keeper: Keeper | None, loops: LoopGuard) -> Proxy:
+        return Proxy(
+            self.table,
+            brancher,
+            times=ForkTimes(),
+            user=self.locations,
+            keeper=keeper,
+            loops=loops,
+        )
 
     def _mailroom(
         self, store: MessageStore, settings: MessagingSettings, brancher: Brancher

@@ -10,12 +10,12 @@ from typing import Final
 import structlog
 
 from sipgram.errors import Error, PeerError, Refusal, Unavailable
-from sipgram.services.answers import Answer, Commit, Forward, Later, Reply
+from sipgram.services.answers import Answer, Commit, Forward, Later, Reply, Split
 from sipgram.services.injection import DeviceAnswer, Outcome
 from sipgram.services.messaging.deposits import MessageIds
 from sipgram.sip.keeping import Concluded, Keeper, Keeping, KeptTarget
 from sipgram.sip.message.message import Cut, Message
-from sipgram.sip.message.parser import parse
+from sipgram.sip.message.parser import parse, readdressed
 from sipgram.sip.proxy import Fork, Proxy
 from sipgram.sip.sink import Flow
 
@@ -94,14 +94,26 @@ class Injector:
             self._take(answer, request, heard, now)
             self._rearm()
 
-    def _take(self, answer: Answer, request: Message, heard: Heard, now: float) -> None:
+    def _take(
+        self,
+        answer: Answer,
+        request: Message,
+        heard: Heard,
+        now: float,
+        *,
+        group: Message | None = None,
+    ) -> None:
         if isinstance(answer, Forward):
             watch = Watch(self._proxy.keeper, request, answer.cuts, answer.deposit)
             side = Side(watch, heard)
             fork = Fork(request, side, self._proxy, watch)
+            if group is not None:
+                fork.mark(group)
             fork.start(answer.targets, OWN, answer.cuts, now)
         elif isinstance(answer, Reply):
             heard(_of_reply(answer))
+        elif isinstance(answer, Split):
+            self._split(answer, request, heard, now)
         elif isinstance(answer, Commit):
             commit = answer
 
@@ -118,6 +130,25 @@ class Injector:
             except Exception as error:
                 heard(_excused(error))
 
+    def _split(self, split: Split, request: Message, heard: Heard, now: float) -> None:
+        """Send it to each member of a group; hear of all of them at once (D4)."""
+        self._ids.release(request.call_id)  # Each member's is a message of its own.
+        outcomes: list[Outcome] = []
+
+        def one(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            if len(outcomes) == len(split.uris):
+                heard(_together(outcomes))
+
+        for uri in split.uris:
+            part = readdressed(request, uri)
+            try:
+                answer = self._handle(part, OWN, split.account_id, now)
+            except Exception as error:
+                one(_excused(error))
+            else:
+                self._take(answer, part, one, now, group=request)
+
     def _wait(self, later: Later, request: Message, heard: Heard) -> None:
         async def run() -> None:
             try:
@@ -131,6 +162,13 @@ class Injector:
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _together(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return what is told of all members: 202 before 200, a success before a failure."""
+    best = min(outcomes, key=lambda o: (o.status >= 300, -o.status if o.status < 300 else o.status))
+    devices = tuple(device for outcome in outcomes for device in outcome.devices)
+    return best._replace(is_taken=all(o.is_taken for o in outcomes), devices=devices)
 
 
 class Side:

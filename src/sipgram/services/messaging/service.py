@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from sipgram.errors import Refusal
-from sipgram.services.answers import Answer, Commit, Done, Forward, Reply
+from sipgram.services.answers import Answer, Commit, Done, Forward, Reply, Split
 from sipgram.services.messaging import rules
 from sipgram.services.messaging.deposits import Deposit, Deposits
 from sipgram.services.messaging.inbox import Inbox
 from sipgram.services.messaging.stored_form import digest_of
 from sipgram.settings import MessagingSettings
+from sipgram.sip.loops import LoopGuard, breadth_of
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.preferences import NONE, Features, Preferences
@@ -57,6 +58,10 @@ class Recipient(Protocol):
         """Its leading name."""
 
     @property
+    def members(self) -> Sequence[bytes]:
+        """The AoRs of a group's members, none of an account's own AoR."""
+
+    @property
     def only(self) -> bytes:
         """The +sip.instance of the one device that was asked for, empty for all of them."""
 
@@ -77,8 +82,10 @@ class Messaging:
         *,
         settings: MessagingSettings,
         deposits: Deposits | None = None,
+        loops: LoopGuard | None = None,
     ) -> None:
         self._find = find
+        self._loops = loops
         self._settings = settings
         self._deposits = deposits
 
@@ -101,9 +108,14 @@ class Messaging:
             device = bindings[0]
             if device.expires > now and device.takes(request.method):
                 return Forward(bindings)
+        if recipient.members and request.method == b"MESSAGE":
+            self._check_fork(request, 1)
+            return Split(self._members(recipient, source, account_id, now), account_id)
         targets = [b for b in bindings if b.expires > now and b.takes(request.method)]
         if len(targets) > 1:
             targets = _preferred(request, one_flow_each(targets))
+            if len(targets) > 1:
+                self._check_fork(request, len(targets))
         may_keep = self._deposits is not None and (recipient.has_inbox or not targets)
         if may_keep and rules.is_storable(request):
             return self._keep(request, recipient, targets, source, account_id, now)
@@ -142,6 +154,36 @@ class Messaging:
         forked = _others(ready, source)
         deposit.begin(now, forked_to=forked)
         return Forward(forked, deposit=deposit)
+
+    def _members(
+        self, group: Recipient, source: Flow, account_id: int | None, now: float
+    ) -> list[bytes]:
+        """Return the members who are to have it, the sender only on other devices (D4, D6).
+
+        Raises:
+            Refusal: 480, there is nobody else.
+        """
+        uris = []
+        for uri in group.members:
+            member = self._find(uri)
+            is_sender = account_id is not None and member.account_id == account_id
+            others = [b for b in member.bindings if b.source is not source and b.expires > now]
+            if not is_sender or others:
+                uris.append(uri)
+        if not uris:
+            raise Refusal(480, "Nobody Else Is In The Group", (b"Retry-After: 30",))
+        return uris
+
+    def _check_fork(self, request: Message, count: int) -> None:
+        """Refuse to fork what has been here before, or has forked enough (RFC 5393).
+
+        Raises:
+            Refusal: 482 and 440.
+        """
+        if self._loops is not None and self._loops.is_loop(request):
+            raise Refusal(482, "Loop Detected")
+        if breadth_of(request) < count:
+            raise Refusal(440, "Max-Breadth Exceeded")
 
     def _check_known(self, recipient: Recipient) -> None:
         """Refuse a message for one device that is neither here nor away (D6, D7).

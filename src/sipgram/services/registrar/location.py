@@ -1,7 +1,7 @@
 """The location table: AoRs, their bindings, and the fast way from a Request-URI to both (RFC 3261 §10)."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Protocol
 
 from sipgram.errors import Refusal, Unavailable
@@ -130,6 +130,8 @@ class AorEntry:
 
     __slots__ = ("account_id", "aor", "bindings", "has_inbox", "text", "uris")
 
+    members: tuple[bytes, ...] = ()
+    "AoRs of a group's members, none of an account's own AoR."
     only: bytes = b""
     "The +sip.instance of the one device that was asked for, empty for all of them."
 
@@ -163,6 +165,18 @@ class OneDevice(AorEntry):
         self._whole.has_inbox = value
 
 
+class Group(AorEntry):
+    """One AoR of many accounts; made for one request (D4)."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, aor: Aor, members: Sequence[AorEntry]) -> None:
+        super().__init__(aor, 0)
+        self.members = tuple(member.text.encode() for member in members)
+        self.bindings = [binding for member in members for binding in member.bindings]
+        self.has_inbox = True  # Nothing may take it for an AoR with one device that is there.
+
+
 class Waiting(Protocol):
     """Who keeps messages for devices that are away."""
 
@@ -192,6 +206,9 @@ class Accounts(Protocol):
     def owner(self, aor: Aor) -> tuple[int, Aor] | None:
         """Return the account that an AoR belongs to, and its first name (D4)."""
 
+    def members_of(self, aor: Aor) -> Sequence[Aor]:
+        """Return the first names of a group's members, none for what is no group."""
+
 
 class OpenAccounts:
     """Every user of a served domain counts as an account (``--auth none``)."""
@@ -201,6 +218,9 @@ class OpenAccounts:
 
     def owner(self, aor: Aor) -> tuple[int, Aor] | None:
         return (0, aor) if aor.user else None
+
+    def members_of(self, aor: Aor) -> Sequence[Aor]:
+        return ()
 
 
 class Locations:
@@ -410,6 +430,8 @@ class Locations:
         entry = self._by_aor.get(aor)
         if entry is None:
             entry = self._entry_of_account(aor)
+            if entry.members:
+                return entry  # As it is at this moment.
             if not entry.bindings and entry.aor not in self._by_aor:
                 if len(uri) > URI_BYTES_MAX:
                     return entry
@@ -426,6 +448,9 @@ class Locations:
             aor = Aor(aor.user, "")  # ``user=phone``: the number belongs to no domain.
             owner = self._accounts.owner(aor)
         if owner is None:
+            members = self._accounts.members_of(aor)
+            if members:
+                return Group(aor, [self.find(str(member).encode()) for member in members])
             raise Refusal(404, f"Not Found: {shown(str(aor).encode())}")
         account_id, leading = owner
         if leading is not aor:

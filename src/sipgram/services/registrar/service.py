@@ -97,8 +97,8 @@ class Registrar:
     ) -> Reply | Changes:
         """Answer a REGISTER; ``account_id`` is who proved to have sent it, None without digest."""
         entry = self._locations.find(request.to_uri)  # Steps 1 and 5.
-        if entry.only:
-            raise Refusal(403, f"A GRUU Is No AoR: {shown(request.to_uri)}")
+        if entry.only or entry.members:
+            raise Refusal(403, f"Nobody Registers As: {shown(request.to_uri)}")
         if account_id is not None and account_id != entry.account_id:  # Step 4.
             raise Refusal(403, f"Not Your AoR: {entry.aor}")
         contacts = request.values(b"contact")

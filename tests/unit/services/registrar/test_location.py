@@ -24,6 +24,9 @@ class FewAccounts:
             return None
         return number, next(name for name, known in self.ids.items() if known == number)
 
+    def members_of(self, aor: Aor) -> list[Aor]:
+        return []
+
 
 def table(*, accounts: location.Accounts | None = None, bindings_max: int = 10) -> Locations:
     return Locations(
