@@ -3,14 +3,22 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from sipgram.net.tcp import TcpFlow
+from sipgram.server import contacts
 from sipgram.server.app import Server, build
+from sipgram.server.contacts import Dialled, Dialler
 from sipgram.settings import AuthSettings, RegistrarSettings, ServerSettings, Settings
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.reply import build as build_reply
+from sipgram.sip.sink import Flow
+from sipgram.sip.timers import Timers
+from sipgram.sip.transaction.table import TransactionTable
+from sipgram.testing.recording import RecordingFlow, RecordingUser
 
 from .running import read_message
 from .wire_phone import HOST, WirePhone
@@ -324,3 +332,97 @@ async def closed(server: Server) -> None:
     for flow in list(server.endpoint.connections):
         await flow.closed
     await asyncio.sleep(0)
+
+
+# ---- the thresholds ------------------------------------------------------------------------
+
+
+class NoConnections:
+    """Sockets of which none can be opened."""
+
+    def __init__(self) -> None:
+        self.table = TransactionTable(RecordingUser(), timers=Timers())
+
+    async def connect(self, host: str, port: int, *, timeout_s: float) -> TcpFlow:
+        raise ConnectionRefusedError
+
+    def after_batch(self) -> None:
+        """Nothing is due."""
+
+
+@dataclass
+class Contact:
+    uri: bytes
+    flow: Flow
+    name: bytes = b"contact"
+    routes: bytes = b""
+    instance: bytes = b""
+    is_silent: bool = False
+
+
+@pytest.mark.parametrize(
+    ("host", "size", "is_dialled"),
+    [
+        (b"192.0.2.1", 1_300, False),
+        (b"192.0.2.1", 1_301, True),
+        (b"2001:db8::1", 1_200, False),
+        (b"2001:db8::1", 1_201, True),
+    ],
+)
+def test_d26_what_is_large(host: bytes, size: int, is_dialled: bool) -> None:
+    dialler = Dialler(NoConnections(), on_stream=lambda target: None, clock=lambda: 0.0)
+    shown = b"[%b]" % host if b":" in host else host
+    contact = Contact(b"sip:bob@" + shown, RecordingFlow(host=host))
+
+    found = dialler.carry(contact, size)
+
+    assert found is not None
+    assert isinstance(found[1], Dialled) is is_dialled
+
+
+@pytest.mark.parametrize(
+    ("uri", "routes"),
+    [
+        (b"sip:bob@10.1.2.3", b""),
+        (b"sip:bob@192.0.2.1;transport=tls", b""),
+        (b"sips:bob@192.0.2.1", b""),
+        (b"sip:bob@192.0.2.1", b"Route: <sip:10.1.2.3;lr>\r\n"),
+        (b"sip:bob@name.example.net", b""),
+    ],
+)
+def test_d26_who_cannot_be_connected_to_gets_datagrams_up_to_65_000(
+    uri: bytes, routes: bytes
+) -> None:
+    dialler = Dialler(NoConnections(), on_stream=lambda target: None, clock=lambda: 0.0)
+    contact = Contact(uri, RecordingFlow(host=b"192.0.2.1"), routes=routes)
+
+    assert dialler.carry(contact, 65_000) == (contact, contact.flow)
+    assert dialler.carry(contact, 65_001) is None
+
+
+async def test_d26_a_refusal_is_remembered_for_ten_minutes_among_so_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contacts, "ADDRESSES_MAX", 1)
+    now = 0.0
+    dialler = Dialler(NoConnections(), on_stream=lambda target: None, clock=lambda: now)
+    one, two = (
+        Contact(b"sip:bob@192.0.2.%d" % n, RecordingFlow(host=b"192.0.2.%d" % n)) for n in (1, 2)
+    )
+
+    async def is_dialled(contact: Contact) -> bool:
+        found = dialler.carry(contact, 2_000)
+        assert found is not None
+        if found[1] is contact.flow:
+            return False
+        found[1].send(b"")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return True
+
+    assert await is_dialled(one)
+    assert not await is_dialled(one)
+    now = contacts.UDP_ONLY_S
+    assert await is_dialled(one)
+    assert await is_dialled(two)  # Which takes the only place.
+    assert await is_dialled(one)
