@@ -31,7 +31,7 @@ bench: $(VENV)/.server
 	$(BIN)/sipgram bench relay
 
 chaos: $(VENV)/.dev
-	PYTHONPATH=tests $(BIN)/python -m chaos.chaos --kills 200
+	PYTHONPATH=tests $(BIN)/python -m chaos.chaos --kills 200 $(CHAOS)
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/differential.py --seconds 3600

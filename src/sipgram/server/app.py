@@ -207,6 +207,7 @@ def _proxy(
         keeper=mailroom.deposits,
         carrier=carrier,
         loops=loops,
+        follow=locations.follow,
     )
 
 

@@ -9,6 +9,7 @@ from sipgram.sip.keeping import Keeper, Keeping, Verdict
 from sipgram.sip.loops import LoopGuard, breadth_of
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
+from sipgram.sip.redirection import FOLLOWED, Follow, Redirected, contacts_of, nowhere
 from sipgram.sip.sink import Cause, ClientSide, Flow, ServerSide
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
@@ -101,12 +102,14 @@ class Proxy:
         keeper: Keeper | None = None,
         carrier: Carrier = AS_IT_IS,
         loops: LoopGuard | None = None,
+        follow: Follow = nowhere,
     ) -> None:
         """Without ``keeper`` nothing is stored for devices that are away.
 
         By ``loops`` a request that forked is known when it comes back (RFC 5393).
         """
         self.loops = loops
+        self.follow = follow
         self.carrier = carrier
         self.table = table
         self.brancher = brancher
@@ -265,6 +268,8 @@ class Fork:
             self._proxy.user.on_outcome(target, self._request.method, status)
             if status == 430 and self._fail_over(target, now):
                 return
+            if status in FOLLOWED and self._follow(target, response, now):
+                return
             self._consider(status, response)
             self._keep(target, transaction.branch, status, now)
         elif self._rank == _NONE and not self._open and self._keeping is None:
@@ -317,6 +322,20 @@ class Fork:
         self._open[branch] = other
         self._send(other, branch, self._server.flow, self._cuts, now)
         return True
+
+    def _follow(self, target: Target, response: Message, now: float) -> bool:
+        """Send it where the device says that it is to go, when somebody lives there; once."""
+        if self._is_concluded or isinstance(target, Redirected):
+            return False  # Its copy is kept.
+        flow = self._server.flow
+        others = self._proxy.follow(contacts_of(response), flow, now)
+        live = self._proxy.brancher.live
+        found = {live(self._request, other.name): Redirected(other, target) for other in others}
+        new = {branch: other for branch, other in found.items() if branch not in self._open}
+        self._open.update(new)
+        for branch, other in new.items():
+            self._send(other, branch, flow, self._cuts, now)
+        return bool(new)
 
     def fire(self, now: float) -> None:
         """The sender has waited long enough."""

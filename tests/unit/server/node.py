@@ -163,6 +163,7 @@ class Node:
             user=self.locations,
             keeper=keeper,
             loops=loops,
+            follow=self.locations.follow,
         )
 
     def _mailroom(

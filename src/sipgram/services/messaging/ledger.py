@@ -21,6 +21,7 @@ from sipgram.services.messaging.store import (
 log = structlog.get_logger("sipgram.messaging")
 
 Write = Callable[[Done], None]
+After = Callable[[], None]
 
 DEVICES_MAX: Final = 8
 """Devices of one account that are waited for (D7)."""
@@ -69,7 +70,7 @@ class Ledger:
         self._store = store
         self._away_max = away_max
         self._inboxes: dict[str, Inbox] = {}
-        self._unwritten: deque[Write] = deque()
+        self._unwritten: deque[tuple[Write, After | None]] = deque()
         self._pages: OrderedDict[Device, None] = OrderedDict()  # Those on record, oldest first.
         self.away_count = 0
         self.waiting_count = 0
@@ -156,11 +157,13 @@ class Ledger:
             self._tell(inbox.aor, message, "refused")
         return is_over and was_untaken
 
-    def end(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
+    def end(
+        self, inbox: Inbox, message: Kept, state: MessageState, after: After | None = None
+    ) -> None:
         """Nobody is to have it any more: it has expired, or was cancelled."""
         was_untaken = inbox.is_untaken(message.id)
         inbox.withdraw(message.id, message.size)
-        self._finish(inbox, message, state)
+        self._finish(inbox, message, state, after)
         if was_untaken:
             self._tell(inbox.aor, message, state)
 
@@ -186,18 +189,20 @@ class Ledger:
         for hear in self.news:
             hear(message.id, aor=aor, sender=message.sender, state=state)
 
-    def _finish(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
+    def _finish(
+        self, inbox: Inbox, message: Kept, state: MessageState, after: After | None = None
+    ) -> None:
         self.waiting_count -= 1
         inbox.release(message.sender)
-        self.finish(message.id, state)
+        self.finish(message.id, state, after)
 
-    def finish(self, id: int, state: MessageState) -> None:
-        """Close a message that waits for nobody."""
-        self._write(lambda done: self._store.finish(id, state, done))
+    def finish(self, id: int, state: MessageState, after: After | None = None) -> None:
+        """Close a message that waits for nobody; ``after`` is called once that is on disk."""
+        self._write(lambda done: self._store.finish(id, state, done), after)
 
-    def drop(self, id: int) -> None:
-        """Let go of the record of a message."""
-        self._write(lambda done: self._store.drop(id, done))
+    def drop(self, id: int, after: After | None = None) -> None:
+        """Let go of the record of a message; ``after`` is called once that is on disk."""
+        self._write(lambda done: self._store.drop(id, done), after)
 
     # ---- devices ---------------------------------------------------------------------------
 
@@ -273,32 +278,37 @@ class Ledger:
     def retry(self) -> None:
         """Write again what could not be written, in its order, some of it at a time."""
         for _ in range(min(len(self._unwritten), RETRIES_AT_ONCE)):
-            self._write(self._unwritten.popleft())
+            self._write(*self._unwritten.popleft())
 
     @property
     def unwritten_count(self) -> int:
         """Changes that wait for a database which does not take them."""
         return len(self._unwritten)
 
-    def _write(self, write: Write) -> None:
+    def _write(self, write: Write, after: After | None = None) -> None:
         def note(error: Exception | None) -> None:
             if isinstance(error, Unavailable):
-                self._postpone(write, error)
-            elif error is not None:
+                self._postpone(write, after, error)
+                return
+            if error is not None:
                 log.error("change does not fit the database", reason=str(error))
+            if after is not None:
+                after()
 
         try:
             write(note)
         except Unavailable as error:
-            self._postpone(write, error)
+            self._postpone(write, after, error)
 
-    def _postpone(self, write: Write, error: Unavailable) -> None:
+    def _postpone(self, write: Write, after: After | None, error: Unavailable) -> None:
         if not self._unwritten:
             log.warning("changes wait for the database", reason=error.reason)
         if len(self._unwritten) < UNWRITTEN_MAX:
-            self._unwritten.append(write)
-        else:
-            self.lost += 1
+            self._unwritten.append((write, after))
+            return
+        self.lost += 1
+        if after is not None:
+            after()
 
 
 def _outcome(

@@ -172,8 +172,7 @@ class Mailroom:
         """Do once a second what is due: in small steps, so that nobody waits for it."""
         self.ledger.retry()
         if not self._is_looking:
-            self._is_looking = True
-            self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
+            self._look_for_due()
         inboxes = list(self.ledger.some_inboxes(INBOXES_AT_ONCE))
         for inbox in inboxes:
             entry = self._entry(inbox.aor)
@@ -192,19 +191,31 @@ class Mailroom:
             if not device.is_waiting and self.drainer.bindings(device, now):
                 inbox.let_go(device)
 
+    def _look_for_due(self) -> None:
+        self._is_looking = True
+        self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
+
     def _on_due(self, due: Sequence[DueMessage]) -> None:
-        self._is_looking = False
+        """End what has expired; look again once that is on disk, else it would be found again."""
+        left = len(due)
+        self._is_looking = left > 0
+
+        def after() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                self._is_looking = False
+                if len(due) == DUE_AT_ONCE:  # There is more: go on, not in a second.
+                    self._look_for_due()
+
         for message in due:
             inbox = self.ledger.find(message.aor)
             if message.state != "waiting":
-                self.ledger.drop(message.id)
+                self.ledger.drop(message.id, after)
             elif inbox is None:
-                self.ledger.finish(message.id, "expired")
+                self.ledger.finish(message.id, "expired", after)
             else:
-                self.ledger.end(inbox, message, "expired")
-        if len(due) == DUE_AT_ONCE:  # There is more: go on in the next turn, not in a second.
-            self._is_looking = True
-            self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
+                self.ledger.end(inbox, message, "expired", after)
 
     def _unmark(self, inbox: Inbox) -> None:
         entry = self._entry(inbox.aor)
