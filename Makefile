@@ -35,6 +35,7 @@ chaos: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/differential.py --seconds 3600
+	$(BIN)/python fuzz/payloads.py --seconds 600
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .coverage*

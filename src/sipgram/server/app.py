@@ -25,7 +25,9 @@ from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
+from sipgram.server.parts.lists import build_lists
 from sipgram.server.parts.push import PushParts, build_push
+from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.parts.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
 from sipgram.server.web import build_web
@@ -47,7 +49,8 @@ from sipgram.sip.keep_alive import KeepAlives
 from sipgram.sip.loops import LoopGuard
 from sipgram.sip.message.nonce import NonceMint
 from sipgram.sip.message.uri import Aor
-from sipgram.sip.proxy import Carrier, ForkTimes, Proxy
+from sipgram.sip.proxy import ForkTimes, Proxy
+from sipgram.sip.sink import Carrier
 from sipgram.sip.timers import Timers
 
 log = structlog.get_logger("sipgram.server")
@@ -159,6 +162,7 @@ async def build(
         wake=push.pusher.wake,
         news=news_of(api),
     )
+    build_lists(parts, messaging, proxy, dispatcher, clock=loop.time, rearm=rearm)
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
     server = Server(
@@ -207,6 +211,7 @@ def _proxy(
         keeper=mailroom.deposits,
         carrier=carrier,
         loops=loops,
+        adapter=build_receipts(mailroom, clock=asyncio.get_running_loop().time, wall=time.time),
         follow=locations.follow,
     )
 

@@ -27,9 +27,9 @@ from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
 from sipgram.sip.message.uri import SipUri
 from sipgram.sip.preferences import NONE, Preferences
-from sipgram.sip.proxy import AS_IT_IS, Carrier, Target
+from sipgram.sip.proxy import Target
 from sipgram.sip.record_route import Course, RecordRoutes
-from sipgram.sip.sink import Flow
+from sipgram.sip.sink import AS_IT_IS, Carrier, Flow
 from sipgram.sip.targets import Disposition, arranged, one_flow_each
 from sipgram.sip.transaction.invites import Invites
 
@@ -51,6 +51,7 @@ class Hop:
     is_silent: bool = False
     instance: bytes = b""
     routes: bytes = b""
+    refuses: frozenset[bytes] = frozenset()
 
 
 class Calls:

@@ -20,8 +20,8 @@ from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import split_list
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import SipUri
-from sipgram.sip.proxy import T, Target
-from sipgram.sip.sink import Flow
+from sipgram.sip.proxy import Target
+from sipgram.sip.sink import Flow, T
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
 

@@ -16,8 +16,8 @@ from sipgram.sip.loops import BREADTH, LoopGuard, shares
 from sipgram.sip.message.address import Address, parse_list
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
-from sipgram.sip.proxy import AS_IT_IS, SMALL_BYTES, Carrier, OutcomeUser, Target
-from sipgram.sip.sink import Cause, ClientSide, Flow
+from sipgram.sip.proxy import OutcomeUser, Target
+from sipgram.sip.sink import AS_IT_IS, SMALL_BYTES, Carrier, Cause, ClientSide, Flow
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.client_invite import ClientInviteTransaction
 from sipgram.sip.transaction.invites import Invites

@@ -122,6 +122,7 @@ class Deposits:
         ``only`` is the +sip.instance of the one device that it is for (D6).
         """
         received_utc = self.wall()
+        asked = rules.asked_of(request)
         message = StoredMessage(
             id=self.ids.of(request.call_id),
             aor=inbox.aor,
@@ -134,6 +135,8 @@ class Deposits:
             body=request.body,
             received_utc=received_utc,
             expires_utc=rules.expires_utc(request, received_utc),
+            imdn_key=asked.imdn_key,
+            wants_failure=asked.wants_failure,
         )
         return Deposit(message, inbox, self, only=only)
 
@@ -253,6 +256,8 @@ class Deposit:
             inbox.forking.add(message.id)
         inbox.expect(message.sender)
         inbox.remember(message.digest, self, now)
+        if message.imdn_key:
+            inbox.remember(message.imdn_key, self, now)
 
     def _committed(self, error: Exception | None) -> None:
         inbox, message, ledger = self.inbox, self.message, self._all.ledger

@@ -49,6 +49,10 @@ class Kept(Protocol):
     def size(self) -> int:
         """Octets that count."""
 
+    @property
+    def wants_failure(self) -> bool:
+        """Whether its sender asked to be told that nobody took it (D15)."""
+
 
 class MessageNews(Protocol):
     """Who hears what became of messages that nobody had taken at once."""
@@ -76,6 +80,8 @@ class Ledger:
         self.waiting_count = 0
         self.taken = 0
         self.refused = 0
+        self.on_failed: Callable[[int, MessageState, After | None], None] = self.finish
+        "Closes a message that nobody took, when its sender asked to be told (D15)."
         self.lost = 0
         "Changes that the database did not take for too long."
 
@@ -134,10 +140,10 @@ class Ledger:
         inbox.settle(device, message.id)
         outcomes = [_outcome(message, heir.instance, "waiting") for heir in heirs]
         outcomes.append(_outcome(message, device.instance, "taken", status, contact))
-        self._write(lambda done: self._store.note(outcomes, done))
+        self.write(lambda done: self._store.note(outcomes, done))
         if is_first and heirs:
             # After the rows of those who still wait, so that no moment forgets them.
-            self._write(lambda done: self._store.share(message.id, is_for_all=False, done=done))
+            self.write(lambda done: self._store.share(message.id, is_for_all=False, done=done))
         if is_first:
             self._tell(inbox.aor, message, "delivered")
         self._finish_if_over(inbox, message, "delivered")
@@ -151,7 +157,7 @@ class Ledger:
         was_untaken = inbox.is_untaken(message.id)
         inbox.settle(device, message.id)
         outcome = _outcome(message, device.instance, "refused", status, contact)
-        self._write(lambda done: self._store.note([outcome], done))
+        self.write(lambda done: self._store.note([outcome], done))
         is_over = self._finish_if_over(inbox, message, "refused" if was_untaken else "delivered")
         if is_over and was_untaken:
             self._tell(inbox.aor, message, "refused")
@@ -163,7 +169,7 @@ class Ledger:
         """Nobody is to have it any more: it has expired, or was cancelled."""
         was_untaken = inbox.is_untaken(message.id)
         inbox.withdraw(message.id, message.size)
-        self._finish(inbox, message, state, after)
+        self._finish(inbox, message, state if was_untaken else "delivered", after)
         if was_untaken:
             self._tell(inbox.aor, message, state)
 
@@ -194,15 +200,18 @@ class Ledger:
     ) -> None:
         self.waiting_count -= 1
         inbox.release(message.sender)
-        self.finish(message.id, state, after)
+        if message.wants_failure and state != "delivered":
+            self.on_failed(message.id, state, after)
+        else:
+            self.finish(message.id, state, after)
 
     def finish(self, id: int, state: MessageState, after: After | None = None) -> None:
         """Close a message that waits for nobody; ``after`` is called once that is on disk."""
-        self._write(lambda done: self._store.finish(id, state, done), after)
+        self.write(lambda done: self._store.finish(id, state, done), after)
 
     def drop(self, id: int, after: After | None = None) -> None:
         """Let go of the record of a message; ``after`` is called once that is on disk."""
-        self._write(lambda done: self._store.drop(id, done), after)
+        self.write(lambda done: self._store.drop(id, done), after)
 
     # ---- devices ---------------------------------------------------------------------------
 
@@ -222,7 +231,7 @@ class Ledger:
             row = AwayDevice(
                 inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc, device.push
             )
-            self._write(lambda done: self._store.away(row, done))
+            self.write(lambda done: self._store.away(row, done))
         elif not device.is_waiting:
             self.on_record(device)  # The registrar wrote it with the end of the binding.
             self.forget(device)
@@ -252,7 +261,7 @@ class Ledger:
         device.is_on_record = False
         self._pages.pop(device, None)
         self.away_count -= 1
-        self._write(lambda done: self._store.back(device.inbox.aor, device.instance, done))
+        self.write(lambda done: self._store.back(device.inbox.aor, device.instance, done))
 
     def forget(self, device: Device) -> None:
         """Wait for a device no more."""
@@ -278,14 +287,16 @@ class Ledger:
     def retry(self) -> None:
         """Write again what could not be written, in its order, some of it at a time."""
         for _ in range(min(len(self._unwritten), RETRIES_AT_ONCE)):
-            self._write(*self._unwritten.popleft())
+            self.write(*self._unwritten.popleft())
 
     @property
     def unwritten_count(self) -> int:
         """Changes that wait for a database which does not take them."""
         return len(self._unwritten)
 
-    def _write(self, write: Write, after: After | None = None) -> None:
+    def write(self, write: Write, after: After | None = None) -> None:
+        """Change the store now, or later when it does not take it now; in order."""
+
         def note(error: Exception | None) -> None:
             if isinstance(error, Unavailable):
                 self._postpone(write, after, error)

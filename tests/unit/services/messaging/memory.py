@@ -130,7 +130,7 @@ class MemoryStore:
             i for i, at in self.due_utc.items() if at <= now_utc and self.states.get(i) == "waiting"
         ]
         found = [
-            DueMessage(i, m.aor, m.sender, m.size, self.states[i])
+            DueMessage(i, m.aor, m.sender, m.size, self.states[i], m.wants_failure)
             for i in ids[:at_most]
             for m in [self.messages[i]]
             if self.states[i] == "waiting"
@@ -161,6 +161,7 @@ class MemoryStore:
                     m.account_id,
                     m.sender,
                     m.digest,
+                    m.imdn_key,
                     m.size,
                     m.received_utc,
                     self.for_all[id],
