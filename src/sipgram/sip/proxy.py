@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from sipgram.sip.branch import Brancher
 from sipgram.sip.keeping import Keeper, Keeping, Verdict
-from sipgram.sip.loops import LoopGuard, breadth_of
+from sipgram.sip.loops import LoopGuard, spread
 from sipgram.sip.message.adapting import PLAIN, REFUSES_BODY, Adapter, NoAdapter
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
@@ -162,7 +162,10 @@ class Fork:
                 self._send(target, branch, source, cuts, now)
             return
         if len(targets) > 1:
-            cuts = self._spread(len(targets), cuts)
+            if not self._tail:
+                self.mark(request)
+            self._lines, self._cuts = spread(request, len(targets), cuts)
+            cuts = self._cuts
         # All of them before the first is sent, which may fail; two of one name are one contact.
         tail = self._tail
         self._open = {live(request, target.name) + tail: target for target in targets}
@@ -181,17 +184,6 @@ class Fork:
         """
         if self._proxy.loops is not None:
             self._tail = self._proxy.loops.hash(request)
-
-    def _spread(self, count: int, cuts: Sequence[Cut]) -> Sequence[Cut]:
-        """Give each branch its share of Max-Breadth; return what is cut out (RFC 5393 §5.3.3)."""
-        request = self._request
-        if not self._tail:
-            self.mark(request)
-        self._lines = b"Max-Breadth: %d\r\n" % max(1, breadth_of(request) // count)
-        if request.has(b"max-breadth"):
-            cuts = sorted([*cuts, *((*span, b"") for span in request.spans(b"max-breadth"))])
-            self._cuts = cuts
-        return cuts
 
     def _send(
         self, target: Target, branch: bytes, source: Flow, cuts: Sequence[Cut], now: float

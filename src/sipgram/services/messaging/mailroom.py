@@ -106,6 +106,7 @@ class Mailroom:
             self.deposits,
             inbox_of=lambda uri: self._inbox_of(uri)[0],
             bindings_of=self._bindings_of,
+            rearm=lambda: self.drainer.rearm(),
         )
         self._failures: Failures | None = None
 
