@@ -136,7 +136,7 @@ class Node:
         deposits = None if self.mailroom is None else self.mailroom.deposits
         loops = LoopGuard(SECRET, node=NodeId("n1"))
         service = Messaging(self.locations.find, settings=settings, deposits=deposits, loops=loops)
-        services: dict[bytes, Service] = {
+        self.services: dict[bytes, Service] = {
             b"MESSAGE": service,
             b"OPTIONS": service,
             b"REGISTER": self._registrar(),
@@ -146,7 +146,7 @@ class Node:
             locations=self.locations,
             gate=self.gate,
             brancher=brancher,
-            routes=services,
+            routes=self.services,
             clock=self.clock,
             late=self._late,
         )

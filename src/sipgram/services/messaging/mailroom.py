@@ -201,6 +201,11 @@ class Mailroom:
         """Take a late 2xx (D12); say whether it was one."""
         return self.drainer.on_late(response.branch, response.status, now)
 
+    def waiting_count(self, aor: str) -> int:
+        """Return how many messages no device of an account has taken (RFC 3842)."""
+        inbox = self.ledger.find(aor)
+        return 0 if inbox is None else len(inbox.untaken)
+
     # ---- time ------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
