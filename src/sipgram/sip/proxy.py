@@ -46,8 +46,8 @@ class Target(Protocol):
     "Its +sip.instance, empty for those without one (D5)."
     is_silent: bool
     "It left an earlier request unanswered: tried, but not waited for (D9)."
-    refuses: frozenset[bytes]
-    "Methods and media types that it refused."
+    cannot_read: frozenset[bytes]
+    "Media types that it refused (D20, D21)."
 
 
 class OutcomeUser(Protocol):
@@ -156,7 +156,7 @@ class Fork:
             target = targets[0]
             branch = live(request, target.name)
             self._open = {branch: target}
-            if target.refuses:
+            if target.cannot_read:
                 self._adapt_known(source, now)
             else:
                 self._send(target, branch, source, cuts, now)
@@ -169,7 +169,7 @@ class Fork:
         # All of them before the first is sent, which may fail; two of one name are one contact.
         tail = self._tail
         self._open = {live(request, target.name) + tail: target for target in targets}
-        if any(target.refuses for target in targets):
+        if any(target.cannot_read for target in targets):
             self._adapt_known(source, now)
             return
         for branch, target in list(self._open.items()):
@@ -239,7 +239,7 @@ class Fork:
         self._open = {}
         sends = []
         for branch, target in was_open.items():
-            edits = self._proxy.adapter.cuts(request, target) if target.refuses else ()
+            edits = self._proxy.adapter.cuts(request, target) if target.cannot_read else ()
             if edits:
                 branch = self._proxy.brancher.live(request, target.name + PLAIN) + self._tail
             self._open[branch] = target

@@ -358,7 +358,7 @@ class Contact:
     routes: bytes = b""
     instance: bytes = b""
     is_silent: bool = False
-    refuses: frozenset[bytes] = frozenset()
+    cannot_read: frozenset[bytes] = frozenset()
 
 
 @pytest.mark.parametrize(
