@@ -12,7 +12,13 @@ from sipgram.net.tcp import TcpFlow
 from sipgram.server import contacts
 from sipgram.server.app import Server, build
 from sipgram.server.contacts import Dialled, Dialler
-from sipgram.settings import AuthSettings, RegistrarSettings, ServerSettings, Settings
+from sipgram.settings import (
+    AuthSettings,
+    MessagingSettings,
+    RegistrarSettings,
+    ServerSettings,
+    Settings,
+)
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.reply import build as build_reply
 from sipgram.sip.sink import Flow
@@ -325,6 +331,39 @@ async def test_d28_a_new_register_moves_what_waits_to_the_new_connection(server:
         assert (await asked).status == 200
     await new.close()
     await old.close()
+
+
+async def test_d28_what_was_stored_meanwhile_comes_once_by_the_new_connection(
+    tmp_path: Path,
+) -> None:
+    """The sender has 202 already, and the request still waits on the connection that is dead."""
+    settings = Settings(
+        server=ServerSettings(listen=("udp:127.0.0.1:0", "tcp:127.0.0.1:0"), data=str(tmp_path)),
+        auth=AuthSettings(mode="none"),
+        registrar=RegistrarSettings(spread=False),
+        messaging=MessagingSettings(answer_s=1.0),
+    )
+    params = ';+sip.instance="<urn:uuid:1>"'
+    running = await build(settings)
+    old = await StreamPhone.connected(running)
+    await old.register("sip:bob@10.1.2.3:1;transport=tcp", params=params)
+    async with WirePhone(running.listeners[0].port) as sender:
+        assert await texted(sender, b"hello") == 202
+
+        new = await StreamPhone.connected(running)
+        await new.register("sip:bob@10.1.2.3:2;transport=tcp", params=params, call_id="2")
+        came = await new.read()
+        new.answer(came)
+        asked = asyncio.create_task(sender.ask(b"MESSAGE", BOB, body=b"next"))
+        following = await new.read()
+        new.answer(following)
+
+        assert (came.body, following.body) == (b"hello", b"next")
+        assert (await asked).status == 200
+        assert running.mailroom.ledger.waiting_count == 0
+    await new.close()
+    await old.close()
+    await running.close()
 
 
 async def closed(server: Server) -> None:

@@ -270,8 +270,13 @@ class Drain:
         else:
             branch = self._branch(message, binding.name)
         if live is not None:
-            self._all.table.abandon(live.branch)
             self._all.live.over(live)
+            is_moved = live.flow is not flow
+            if is_moved and self._all.table.take_over(live.branch, flow, self):
+                # It has just gone there: the device has registered anew (D28).
+                self._attempt, self._adapted = (message, binding), None
+                return
+            self._all.table.abandon(live.branch)
         data, plain = self._prepared(message, binding, flow, branch)
         if len(data) > SMALL_BYTES and not flow.is_reliable:
             found = self._all.carrier.carry(binding, len(data))
