@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sipgram.cli.accounts.groups import groups
 from sipgram.cli.database import DATA, Data, Database, run
-from sipgram.cli.groups import groups
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
