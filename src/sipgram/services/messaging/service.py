@@ -12,7 +12,6 @@ from sipgram.services.messaging.stored_form import digest_of
 from sipgram.settings import MessagingSettings
 from sipgram.sip.loops import LoopGuard, breadth_of
 from sipgram.sip.message.message import Cut, Message
-from sipgram.sip.message.uri import Aor
 from sipgram.sip.preferences import NONE, Features, Preferences
 from sipgram.sip.proxy import Target
 from sipgram.sip.sink import Flow
@@ -53,9 +52,8 @@ class Recipient(Protocol):
     def bindings(self) -> Sequence[Device]:
         """Its contacts."""
 
-    @property
-    def aor(self) -> Aor:
-        """Its leading name."""
+    text: str
+    "Its leading name."
 
     @property
     def members(self) -> Sequence[bytes]:
@@ -159,9 +157,10 @@ class Messaging:
         only = recipient.only
         if only and not targets:
             self._check_known(recipient)
-        inbox = self._deposits.ledger.inbox(str(recipient.aor), recipient.account_id)
+        inbox = self._deposits.ledger.inbox(recipient.text, recipient.account_id)
         recipient.has_inbox = True
-        known = _recognised(inbox, request) if inbox.recent else None
+        digest = digest_of(request)
+        known = _recognised(inbox, request, digest) if inbox.recent else None
         if known is not None:
             return Commit(known.wait, _accepted)
         ready = _in_order(inbox, request, targets)
@@ -170,7 +169,7 @@ class Messaging:
         if ready and len(ready) == len(targets) and here.issuperset(wanted):
             return Forward(_others(targets, source))
         cuts = _asserted(request) if account_id is not None else ()
-        deposit = self._deposits.deposit(request, inbox, cuts, now, only=only)
+        deposit = self._deposits.deposit(request, inbox, cuts, now, digest, only=only)
         if not ready:
             return Commit(lambda done: _begin(deposit, done, now), _accepted)
         forked = _others(ready, source)
@@ -214,7 +213,7 @@ class Messaging:
             Refusal: 404.
         """
         assert self._deposits is not None
-        inbox = self._deposits.ledger.find(str(recipient.aor))
+        inbox = self._deposits.ledger.find(recipient.text)
         if inbox is None or recipient.only not in inbox.devices:
             raise Refusal(404, "No Such Device")
 
@@ -248,9 +247,9 @@ def _in_order(inbox: Inbox, request: Message, targets: list[Device]) -> list[Dev
     return ready
 
 
-def _recognised(inbox: Inbox, request: Message) -> Recognised | None:
+def _recognised(inbox: Inbox, request: Message, digest: bytes) -> Recognised | None:
     """Return the stored message that a request repeats (D23)."""
-    known = inbox.recent.get(digest_of(request))
+    known = inbox.recent.get(digest)
     if known is None and (key := rules.asked_of(request).imdn_key):
         known = inbox.recent.get(key)
     return None if known is None else known[1]
