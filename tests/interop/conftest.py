@@ -100,7 +100,9 @@ def baresip(
     """Starts one baresip; it is gone at the end of the test."""
     started: list[Baresip] = []
 
-    def start(account: Account, *, peer: Account, transport: Transport) -> Baresip:
+    def start(
+        account: Account, *, peer: Account, transport: Transport, presence: bool = False
+    ) -> Baresip:
         phone = Baresip(
             account,
             peer=peer.aor,
@@ -108,6 +110,7 @@ def baresip(
             transport=transport,
             certificate=server.certificate,
             home=tmp_path / f"baresip-{account.user}",
+            presence=presence,
         )
         started.append(phone)
         running.append(phone.program)
@@ -131,6 +134,7 @@ def linphone(
         peer: Account,
         transport: Transport,
         server: tuple[str, int] | None = None,
+        presence: bool = False,
     ) -> Linphone:
         phone = Linphone(
             account,
@@ -139,6 +143,7 @@ def linphone(
             transport=transport,
             certificate=under_test.certificate,
             home=tmp_path / f"linphone-{account.user}",
+            presence=presence,
         )
         started.append(phone)
         running.append(phone.program)

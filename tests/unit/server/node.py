@@ -13,6 +13,7 @@ from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.ways import NoSockets, Sockets, Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.store import Account
+from sipgram.services.messaging.history import NOBODYS, History
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.store import MessageStore
@@ -43,6 +44,7 @@ from sipgram.testing.recording import RecordingFlow
 DOMAIN = "example.com"
 PASSWORD = "secret"
 SECRET = b"s" * 32
+LOOPS = LoopGuard(SECRET, node=NodeId("n1"))
 EPOCH = 1_700_000_000.0
 """The wall clock's lead over the monotonic one."""
 
@@ -114,6 +116,7 @@ class Node:
         sockets: Sockets | None = None,
         store: MessageStore | None = None,
         messaging: MessagingSettings | None = None,
+        history: History = NOBODYS,
     ) -> None:
         """With ``store`` messages are kept for devices that are away."""
         self.clock = ManualClock(1_000.0)
@@ -123,7 +126,9 @@ class Node:
         accounts: Accounts = self.household if has_digest else OpenAccounts()
         brancher = Brancher(SECRET, node=NodeId("n1"))
         settings = messaging or MessagingSettings()
-        self.mailroom = None if store is None else self._mailroom(store, settings, brancher)
+        self.mailroom = (
+            None if store is None else self._mailroom(store, settings, brancher, history)
+        )
         self.locations = Locations(
             (DOMAIN,),
             accounts=accounts,
@@ -134,8 +139,7 @@ class Node:
         )
         self.gate = self._gate(trust) if has_digest else None
         deposits = None if self.mailroom is None else self.mailroom.deposits
-        loops = LoopGuard(SECRET, node=NodeId("n1"))
-        service = Messaging(self.locations.find, settings=settings, deposits=deposits, loops=loops)
+        service = Messaging(self.locations.find, settings=settings, deposits=deposits, loops=LOOPS)
         self.services: dict[bytes, Service] = {
             b"MESSAGE": service,
             b"OPTIONS": service,
@@ -151,7 +155,7 @@ class Node:
             late=self._late,
         )
         self.table = TransactionTable(self.dispatcher, timers=Timers())
-        proxy = self._proxy(brancher, loops)
+        proxy = self._proxy(brancher)
         calls = build_calls(
             self.table.invites,
             secret=SECRET,
@@ -165,7 +169,11 @@ class Node:
         self.flow = RecordingFlow(host=b"192.0.2.9")
 
     def _mailroom(
-        self, store: MessageStore, settings: MessagingSettings, brancher: Brancher
+        self,
+        store: MessageStore,
+        settings: MessagingSettings,
+        brancher: Brancher,
+        history: History,
     ) -> Mailroom:
         wall = WallClock(lambda: self.clock.now + self.wall_lead, self.clock)
         return Mailroom(
@@ -173,15 +181,16 @@ class Node:
             settings=settings,
             brancher=brancher,
             clock=self.clock,
+            history=history,
             wall=wall,
             certain=wall.certain,
         )
 
-    def _proxy(self, brancher: Brancher, loops: LoopGuard) -> Proxy:
+    def _proxy(self, brancher: Brancher) -> Proxy:
         times, mailroom = ForkTimes(), self.mailroom
         user, follow = self.locations, self.locations.follow
         if mailroom is None:
-            return Proxy(self.table, brancher, times=times, user=user, follow=follow, loops=loops)
+            return Proxy(self.table, brancher, times=times, user=user, follow=follow, loops=LOOPS)
         parts = (self.table, self.locations.find, self.locations)
         mailroom.attach(*parts, wake=lambda *woken: self.woken.append(woken))
         return Proxy(
@@ -191,7 +200,7 @@ class Node:
             user=self.locations,
             keeper=mailroom.deposits,
             follow=follow,
-            loops=loops,
+            loops=LOOPS,
             adapter=build_receipts(mailroom, clock=self.clock, wall=lambda: self.clock.now + EPOCH),
         )
 
