@@ -24,16 +24,17 @@ from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
+from sipgram.server.edges import build_police, build_web, news_of_police
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
-from sipgram.server.web import build_web
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.sql import MessageRows
+from sipgram.services.policy.service import Police
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
@@ -87,6 +88,7 @@ class Server:
     certificates: Certificates | None
     api: Api | None
     web: WebSockets
+    messaging: Messaging | Police
     listeners: tuple[Address, ...] = ()
 
     def close_idle(self, now: float) -> None:
@@ -123,7 +125,11 @@ async def build(
     locations = _locations(settings, kept.accounts, own_addresses, mailroom)
     gate = _gate(settings, kept, locations, entropy)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
-    routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
+    policed = build_police(settings, messaging)
+    routes: dict[bytes, Registrar | Messaging | Police] = {
+        b"MESSAGE": policed,
+        b"OPTIONS": messaging,
+    }
     dispatcher = Dispatcher(
         locations=locations,
         gate=gate,
@@ -144,19 +150,19 @@ async def build(
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
     rearm = endpoint.after_batch
     parts = Foundation(settings, *kept[:4], entropy, locations, mailroom)
-    api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
+    api = build_api(parts, policed, proxy, rearm, lambda: dispatcher.is_draining)
     mailroom.attach(
         *(endpoint.table, locations.find, locations),
         carrier=carrier,
         rearm=rearm,
-        news=news_of(api),
+        news=(*news_of(api), *news_of_police(policed)),
     )
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        *(mailroom, calls, keep_alives, contacts, certificates, api, web),
+        *(mailroom, calls, keep_alives, contacts, certificates, api, web, policed),
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
