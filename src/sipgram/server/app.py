@@ -23,10 +23,11 @@ from sipgram.net.ws.server import WebSockets
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
-from sipgram.server.dispatch import Dispatcher
-from sipgram.server.edges import build_police, build_web, news_of_police
+from sipgram.server.dispatch import Dispatcher, Service
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
-from sipgram.server.time_keeping import build_wall_clock
+from sipgram.server.parts.edges import build_police, build_web, news_of_police
+from sipgram.server.parts.push import PushParts, build_push
+from sipgram.server.parts.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
@@ -35,6 +36,7 @@ from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.sql import MessageRows
 from sipgram.services.policy.service import Police
+from sipgram.services.push.service import Pusher
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
@@ -84,6 +86,7 @@ class Server:
     mailroom: Mailroom
     calls: Calls
     keep_alives: KeepAlives
+    pusher: Pusher
     contacts: Contacts
     certificates: Certificates | None
     api: Api | None
@@ -126,25 +129,18 @@ async def build(
     gate = _gate(settings, kept, locations, entropy)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
     policed = build_police(settings, messaging)
-    routes: dict[bytes, Registrar | Messaging | Police] = {
-        b"MESSAGE": policed,
-        b"OPTIONS": messaging,
-    }
-    dispatcher = Dispatcher(
-        locations=locations,
-        gate=gate,
-        brancher=brancher,
-        routes=routes,
-        clock=loop.time,
-        late=mailroom.on_stray,
-    )
+    routes: dict[bytes, Service] = {b"MESSAGE": policed, b"OPTIONS": messaging}
+    dispatcher = _dispatcher(locations, gate, brancher, routes, mailroom)
     certificates = _certificates(settings)
     web = build_web(settings, locations)
     endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
     rows = BindingRows(kept.engine, kept.writer, wall=kept.wall, certain=kept.wall.certain)
     keep_alives = _keep_alives(settings, endpoint)
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
-    registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives, contacts)
+    push = build_push(settings.push, clock=loop.time, wall=kept.wall)
+    registrar = _registrar(
+        settings, locations, rows, entropy, mailroom, keep_alives, contacts, push
+    )
     routes[b"REGISTER"] = registrar
     carrier = contacts.dialler
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
@@ -155,6 +151,7 @@ async def build(
         *(endpoint.table, locations.find, locations),
         carrier=carrier,
         rearm=rearm,
+        wake=push.pusher.wake,
         news=(*news_of(api), *news_of_police(policed)),
     )
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
@@ -162,13 +159,30 @@ async def build(
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        *(mailroom, calls, keep_alives, contacts, certificates, api, web, policed),
+        *(mailroom, calls, keep_alives, push.pusher, contacts, certificates, api, web, policed),
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
     return server
+
+
+def _dispatcher(
+    locations: Locations,
+    gate: Gate | None,
+    brancher: Brancher,
+    routes: dict[bytes, Service],
+    mailroom: Mailroom,
+) -> Dispatcher:
+    return Dispatcher(
+        locations=locations,
+        gate=gate,
+        brancher=brancher,
+        routes=routes,
+        clock=asyncio.get_running_loop().time,
+        late=mailroom.on_stray,
+    )
 
 
 def _proxy(
@@ -194,6 +208,7 @@ def _registrar(
     mailroom: Mailroom,
     keep_alives: KeepAlives,
     contacts: Contacts,
+    push: PushParts,
 ) -> Registrar:
     return Registrar(
         locations,
@@ -204,6 +219,8 @@ def _registrar(
         on_bound=(mailroom.on_bound,),
         on_moved=(contacts.moves.add,),
         keep_alive=keep_alives.add,
+        push=push.terms,
+        on_push=push.pusher.watch,
     )
 
 
