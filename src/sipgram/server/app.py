@@ -159,7 +159,8 @@ async def build(
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        *(mailroom, calls, keep_alives, push.pusher, contacts, certificates, api, web, policed),
+        *(mailroom, calls, keep_alives, push.pusher, contacts, certificates),
+        *(api, web, policed),
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
