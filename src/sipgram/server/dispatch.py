@@ -126,6 +126,11 @@ class Dispatcher:
         if not (200 <= response.status < 300 and self._late(response, now)):
             self.strays += 1
 
+    @property
+    def later_count(self) -> int:
+        """Requests that wait for something, as for a connection or the policy."""
+        return len(self._tasks)
+
     def refuse_open(self) -> None:
         """Answer what is still open with 480, since nobody will answer it later."""
         away = Reply(480, "Temporarily Unavailable: going down", (b"Retry-After: 5",))
