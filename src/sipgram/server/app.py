@@ -156,7 +156,7 @@ async def build(
         wake=push.pusher.wake,
         news=(*news_of(api), *news_of_police(policed)),
     )
-    build_lists(parts, messaging, proxy, dispatcher, clock=loop.time, rearm=rearm)
+    build_lists(parts, messaging, policed.handle, proxy, dispatcher, clock=loop.time, rearm=rearm)
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
     server = Server(

@@ -25,6 +25,7 @@ from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.sip.sink import Flow
 from sipgram.testing import messages
+from sipgram.testing.clock import ManualClock
 from sipgram.testing.policies import judged
 
 from .node import Node, texted, turns
@@ -77,8 +78,8 @@ class Inner:
 
 def policed(policy: Policy, settings: PolicySettings | None = None) -> tuple[Node, Police]:
     inner = Inner()
-    now = asyncio.get_running_loop().time
-    police = Police(policy, inner, settings=settings or PolicySettings(), clock=now)
+    clock = ManualClock(1_000.0)  # The node's stands at the same.
+    police = Police(policy, inner, settings=settings or PolicySettings(), clock=clock)
     node = Node(routes={b"MESSAGE": police})
     inner.service = Messaging(node.locations.find, settings=MessagingSettings())
     return node, police

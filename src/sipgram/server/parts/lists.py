@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sipgram.services.lists.service import Lists
-from sipgram.services.messaging.injection import Injector
+from sipgram.services.messaging.injection import Handle, Injector
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.registrar.location import Locations
@@ -51,13 +51,14 @@ class Draining(Protocol):
 def build_lists(
     base: Base,
     messaging: Messaging,
+    handle: Handle,
     proxy: Proxy,
     dispatcher: Draining,
     *,
     clock: Callable[[], float],
     rearm: Callable[[], None],
 ) -> Lists:
-    """Let ``messaging`` know the service."""
+    """Let ``messaging`` know the service, whose copies go by ``handle`` as all messages do."""
     settings, accounts, mailroom = base.settings.lists, base.accounts, base.mailroom
 
     def takes_lists(aor: Aor) -> bool:
@@ -66,7 +67,7 @@ def build_lists(
             return settings.consent == "given"
         return account.takes_lists
 
-    injector = Injector(messaging.handle, ids=mailroom.ids, clock=clock)
+    injector = Injector(handle, ids=mailroom.ids, clock=clock)
     injector.attach(proxy, rearm=rearm, is_closed=lambda: dispatcher.is_draining)
     lists = Lists(
         base.locations.find,

@@ -101,11 +101,13 @@ class Police:
             judgement = await self.judge(letter)
             if before is not None and not before.done():
                 await asyncio.wait((before,))  # No longer than its own time to be asked.
-            return self._handed_on(request, letter, judgement, source, account_id)
+            answer = self._handed_on(request, letter, judgement, source, account_id)
         finally:
             mine.set_result(None)
             if self._last.get(sender) is mine:
                 del self._last[sender]
+        # One for a list of recipients waits for their copies, each of which comes by here.
+        return await answer.work if isinstance(answer, Later) else answer
 
     def _handed_on(
         self,
@@ -114,7 +116,7 @@ class Police:
         judgement: Judgement,
         source: Flow,
         account_id: int | None,
-    ) -> Reply | Forward | Commitment:
+    ) -> Answer:
         if judgement.failure and self._settings.on_failure == "closed":
             raise Refusal(NO_ANSWER.status, NO_ANSWER.reason, NO_ANSWER.headers)
         if judgement.refused is not None:
@@ -130,7 +132,6 @@ class Police:
                     self._tell(Delivery(letter.sender, recipient, was_stored=False))
 
             return Asked(answer, request, told)
-        assert not isinstance(answer, Later)  # The messaging service waits for nothing itself.
         return answer
 
     async def _both(self, letter: Letter) -> Judgement:
