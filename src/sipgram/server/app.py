@@ -27,6 +27,7 @@ from sipgram.server.dispatch import Dispatcher, Service
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.parts.edges import build_police, build_web, news_of_police
 from sipgram.server.parts.lists import build_lists
+from sipgram.server.parts.presence import PresenceParts, build_presence
 from sipgram.server.parts.push import PushParts, build_push
 from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.parts.time_keeping import build_wall_clock
@@ -90,6 +91,7 @@ class Server:
     keep_alives: KeepAlives
     pusher: Pusher
     contacts: Contacts
+    presence: PresenceParts
     certificates: Certificates | None
     api: Api | None
     web: WebSockets
@@ -156,20 +158,32 @@ async def build(
         wake=push.pusher.wake,
         news=(*news_of(api), *news_of_police(policed)),
     )
-    build_lists(parts, messaging, policed.handle, proxy, dispatcher, clock=loop.time, rearm=rearm)
+    build_lists(
+        *(parts, messaging, proxy, dispatcher), clock=loop.time, rearm=rearm, handle=policed.handle
+    )
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
+    presence = build_presence(parts, endpoint, brancher, calls.ways, contacts.routes)
+    routes |= presence.routes
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        *(mailroom, calls, keep_alives, push.pusher, contacts, certificates),
-        *(api, web, policed),
+        *(mailroom, calls, keep_alives, push.pusher, contacts),
+        *(presence, certificates, api, web, policed),
     )
-    await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
-    await _listen(server)
-    own_addresses.update(endpoint.own_addresses())
-    await _restore(server, registrar, rows)
+    await _start(server, registrar, rows, own_addresses)
     return server
+
+
+async def _start(
+    server: Server, registrar: Registrar, rows: BindingRows, own_addresses: set[tuple[str, int]]
+) -> None:
+    """Open the listeners, and take back what was kept."""
+    await _load_messages(server.mailroom)  # Before anybody is served: order depends on it (D16).
+    await _listen(server)
+    own_addresses.update(server.endpoint.own_addresses())
+    await _restore(server, registrar, rows)
+    await server.presence.restore()
 
 
 def _dispatcher(

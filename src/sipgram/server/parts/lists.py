@@ -51,14 +51,14 @@ class Draining(Protocol):
 def build_lists(
     base: Base,
     messaging: Messaging,
-    handle: Handle,
     proxy: Proxy,
     dispatcher: Draining,
     *,
     clock: Callable[[], float],
     rearm: Callable[[], None],
+    handle: Handle | None = None,
 ) -> Lists:
-    """Let ``messaging`` know the service, whose copies go by ``handle`` as all messages do."""
+    """Let ``messaging`` know the service, whose copies go by ``handle``, else straight to it."""
     settings, accounts, mailroom = base.settings.lists, base.accounts, base.mailroom
 
     def takes_lists(aor: Aor) -> bool:
@@ -67,7 +67,7 @@ def build_lists(
             return settings.consent == "given"
         return account.takes_lists
 
-    injector = Injector(handle, ids=mailroom.ids, clock=clock)
+    injector = Injector(handle or messaging.handle, ids=mailroom.ids, clock=clock)
     injector.attach(proxy, rearm=rearm, is_closed=lambda: dispatcher.is_draining)
     lists = Lists(
         base.locations.find,
