@@ -4,17 +4,27 @@ The one place where the error tree becomes SIP responses (RFC 3261 §8.2, §16).
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Protocol
 
 import structlog
 
-from sipgram.errors import PeerError, Refusal, Unavailable, UsageError
+from sipgram.errors import PeerError, Refusal, Unavailable
 from sipgram.server.admission import Gate, check_for_us, check_routing
 from sipgram.server.calls import Calls
 from sipgram.server.groups import Parts
 from sipgram.server.routes import ALLOW, AS_UAS, CAPABILITIES, FOR_SERVERS, METHODS
-from sipgram.services.answers import Answer, Commitment, Forward, Later, Reply, Split
+from sipgram.services.answers import (
+    Answer,
+    Asked,
+    Commitment,
+    Forward,
+    Later,
+    Reply,
+    Split,
+    Told,
+)
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.grammar import shown
@@ -25,7 +35,6 @@ from sipgram.sip.message.uri import SipUri
 from sipgram.sip.proxy import Fork, Proxy
 from sipgram.sip.record_route import Course
 from sipgram.sip.sink import Flow, ServerSide
-from sipgram.sip.transaction.server_request import ServerRequestTransaction
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.server")
@@ -120,9 +129,10 @@ class Dispatcher:
                 server.expect(now)
             self._commit(answer, request, flow, server)
         elif isinstance(answer, Split):
-            self._split(answer, request, flow, now)
+            server = self._table.open_server(request, flow, now)
+            self._split(answer, request, flow, server, now)
         elif answer is not None and len(self._tasks) < LATER_MAX:
-            self._wait(answer.work, request, flow, self._table.open_server(request, flow, now))
+            self._wait(answer, request, flow, self._table.open_server(request, flow, now))
         elif answer is not None:
             answer.work.close()
             self._reply(OVERLOADED, request, flow, now)
@@ -131,6 +141,11 @@ class Dispatcher:
         """Drop a response that no transaction waits for (RFC 6026 §8.9), but a late 2xx (D12)."""
         if not (200 <= response.status < 300 and self._late(response, now)):
             self.strays += 1
+
+    @property
+    def later_count(self) -> int:
+        """Requests that wait for something, as for a connection or the policy."""
+        return len(self._tasks)
 
     def refuse_open(self) -> None:
         """Answer what is still open with 480, since nobody will answer it later."""
@@ -164,8 +179,12 @@ class Dispatcher:
         if method in AS_UAS:
             check_for_us(request)
         answer = service.handle(request, flow, account_id, now)
-        if (gate is not None or routes) and isinstance(answer, Forward):
-            answer.cuts = self._cuts(request, routes, is_trusted=account_id is None)
+        if gate is not None or routes:
+            if isinstance(answer, Forward):
+                answer.cuts = self._cuts(request, routes, is_trusted=account_id is None)
+            elif isinstance(answer, Later):
+                finish = partial(self._finish, request, routes, account_id is None)
+                return answer._replace(finish=finish)
         return answer
 
     def _decide_without_service(self, request: Message, flow: Flow, now: float) -> Answer | None:
@@ -246,6 +265,15 @@ class Dispatcher:
                     cuts += tuple((*span, b"") for span in request.spans(name))
         return cuts if len(cuts) < 2 else tuple(sorted(cuts))
 
+    def _finish(
+        self, request: Message, routes: tuple[Cut, ...], is_trusted: bool, answer: Forward
+    ) -> None:
+        cuts = self._cuts(request, routes, is_trusted=is_trusted)
+        if isinstance(answer, Asked):  # Its first line may be longer or shorter now.
+            by = len(answer.request.raw) - len(request.raw)
+            cuts = tuple((start + by, end + by, line) for start, end, line in cuts)
+        answer.cuts = cuts
+
     def _is_server(self, uri: bytes) -> bool:
         """Say whether a Request-URI names the server itself and no user of it."""
         if b"@" in uri or not uri[:4].lower().startswith(b"sip"):
@@ -307,53 +335,62 @@ class Dispatcher:
         except Exception as error:
             done(error)
 
-    def _split(self, split: Split, request: Message, flow: Flow, now: float) -> None:
+    def _split(
+        self, split: Split, request: Message, flow: Flow, server: ServerSide, now: float
+    ) -> None:
         """Send a message to each member of a group (D4)."""
-        parts = Parts(self._table.open_server(request, flow, now), len(split.uris))
+        parts = Parts(server, len(split.uris))
         for uri in split.uris:
-            part, server = readdressed(request, uri), parts.part()
+            part, side = readdressed(request, uri), parts.part()
+
+            def finish(answer: Forward, part: Message = part) -> None:
+                routes = self._calls.course(part).cuts if part.has(b"route") else ()
+                answer.cuts = self._cuts(part, routes, is_trusted=split.account_id is None)
+
             try:
-                answer = self._decide_part(part, split.account_id, flow, now)
+                answer = self._routes[b"MESSAGE"].handle(part, flow, split.account_id, now)
+                if isinstance(answer, Forward):
+                    finish(answer)
             except Exception as error:
                 answer = self._excuse(error, part)
             if isinstance(answer, Forward):
-                fork = Fork(part, server, self._proxy, answer.deposit)
+                fork = Fork(part, side, self._proxy, answer.deposit)
                 fork.mark(request)
                 fork.start(answer.targets, flow, answer.cuts, now)
             elif isinstance(answer, Commitment):
-                self._commit(answer, part, flow, server)
-            else:
-                server.respond(self._built(answer, part, flow), now)
-
-    def _decide_part(
-        self, part: Message, account_id: int | None, flow: Flow, now: float
-    ) -> Forward | Commitment | Reply:
-        answer = self._routes[b"MESSAGE"].handle(part, flow, account_id, now)
-        if isinstance(answer, Forward):
-            routes = self._calls.course(part).cuts if part.has(b"route") else ()
-            answer.cuts = self._cuts(part, routes, is_trusted=account_id is None)
-        if isinstance(answer, Later | Split):
-            raise UsageError("a member of a group is a group, or must be waited for")
-        return answer
+                self._commit(answer, part, flow, side)
+            elif isinstance(answer, Later):
+                self._wait(answer._replace(finish=finish), part, flow, side)
+            elif isinstance(answer, Reply):
+                side.respond(self._built(answer, part, flow), now)
 
     def _wait(
         self,
-        work: Coroutine[Any, Any, Reply | Forward],
+        later: Later,
         request: Message,
         flow: Flow,
-        server: ServerRequestTransaction,
+        server: ServerSide,
     ) -> None:
         server.expect(self._clock())
 
         async def run() -> None:
             try:
-                answer = await work
+                answer = await later.work
             except Exception as error:
                 answer = self._excuse(error, request)
             now = self._clock()
             if isinstance(answer, Forward):
-                fork = Fork(request, server, self._proxy, answer.deposit)
+                if later.finish is not None:
+                    later.finish(answer)
+                asked, side = request, server
+                if isinstance(answer, Asked):
+                    asked, side = answer.request, Told(server, answer.told)
+                fork = Fork(asked, side, self._proxy, answer.deposit)
                 fork.start(answer.targets, flow, answer.cuts, now)
+            elif isinstance(answer, Commitment):
+                self._commit(answer, request, flow, server)
+            elif isinstance(answer, Split):
+                self._split(answer, request, flow, server, now)
             else:
                 server.respond(self._built(answer, request, flow), now)
             self._rearm()

@@ -1,13 +1,12 @@
 """One message to a group: each member's part goes its own way, the sender hears one answer (D4)."""
 
-from sipgram.sip.sink import Flow
-from sipgram.sip.transaction.server_request import ServerRequestTransaction
+from sipgram.sip.sink import Flow, ServerSide
 
 
 class Parts:
     """The answers of all members on their way to being one."""
 
-    def __init__(self, server: ServerRequestTransaction, count: int) -> None:
+    def __init__(self, server: ServerSide, count: int) -> None:
         self.server = server
         self._left = count
         self._best = b""

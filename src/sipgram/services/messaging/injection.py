@@ -10,14 +10,14 @@ from typing import Final
 import structlog
 
 from sipgram.errors import Error, PeerError, Refusal, Unavailable
-from sipgram.services.answers import Answer, Commit, Forward, Later, Reply, Split
+from sipgram.services.answers import Answer, Asked, Commitment, Forward, Later, Reply, Split, Told
 from sipgram.services.injection import DeviceAnswer, Outcome
 from sipgram.services.messaging.deposits import MessageIds
 from sipgram.sip.keeping import Concluded, Keeper, Keeping, KeptTarget
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.parser import parse, readdressed
 from sipgram.sip.proxy import Fork, Proxy
-from sipgram.sip.sink import Flow
+from sipgram.sip.sink import Flow, ServerSide
 
 log = structlog.get_logger("sipgram.messaging")
 
@@ -104,8 +104,13 @@ class Injector:
         group: Message | None = None,
     ) -> None:
         if isinstance(answer, Forward):
+            told = None
+            if isinstance(answer, Asked):
+                request, told = answer.request, answer.told
             watch = Watch(self._proxy.keeper, request, answer.cuts, answer.deposit)
-            side = Side(watch, heard)
+            side: ServerSide = Side(watch, heard)
+            if told is not None:
+                side = Told(side, told)
             fork = Fork(request, side, self._proxy, watch)
             if group is not None:
                 fork.mark(group)
@@ -114,7 +119,7 @@ class Injector:
             heard(_of_reply(answer))
         elif isinstance(answer, Split):
             self._split(answer, request, heard, now)
-        elif isinstance(answer, Commit):
+        elif isinstance(answer, Commitment):
             commit = answer
 
             def done(error: Exception | None) -> None:
@@ -147,7 +152,10 @@ class Injector:
             except Exception as error:
                 one(_excused(error))
             else:
-                self._take(answer, part, one, now, group=request)
+                if isinstance(answer, Later):
+                    self._wait(answer, part, one)
+                else:
+                    self._take(answer, part, one, now, group=request)
 
     def _wait(self, later: Later, request: Message, heard: Heard) -> None:
         async def run() -> None:
