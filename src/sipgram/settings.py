@@ -173,8 +173,36 @@ class HttpSettings:
     "How far ahead a message may be scheduled."
     record_s: float = 604_800.0
     "How long it is remembered what became of a message that came by HTTP."
+    events_s: float = 2_592_000.0
+    "How long the events of an account with a listener are kept for those who come later."
+    listeners_max: int = 100_000
+    "Accounts with a listener."
+    streams_max: int = 2_000
+    "Event streams open at one time; one more gets 503."
+    stream_events_max: int = 1_000
+    "Events that wait for one stream; one that reads no faster is closed, and may resume."
     idempotency_s: float = 86_400.0
     "How long an Idempotency-Key, or the id of GET /send, is remembered."
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """How webhooks are told."""
+
+    allow_private: bool = False
+    "Allow URLs that lead into private networks or to this machine."
+    timeout_s: float = 10.0
+    "How long a receiver may take."
+    retry_s: float = 5.0
+    "After the first failure; doubled each time, up to an hour."
+    give_up_s: float = 86_400.0
+    "An event that was not heard for so long goes to the dead ones, from where it can be sent again."
+    at_once: int = 32
+    "Deliveries under way at one time."
+    queue_max: int = 100_000
+    "Events that wait to be told; beyond that a message for such a webhook is kept back, and others' events are lost."
+    per_account_max: int = 10
+    "Webhooks of one account."
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +217,4 @@ class Settings:
     transport: TransportSettings = field(default_factory=TransportSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 
 import structlog
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from sipgram.http.problem import Problem
 
@@ -87,7 +88,7 @@ class Guard:
         self._origins = origins
         self._logged: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def caller(self, request: Request, scope: Scope) -> Caller:
+    def caller(self, request: HTTPConnection, scope: Scope) -> Caller:
         """Return who asks; ``Problem`` 401, 403 or 429."""
         peer = request.client.host if request.client else ""
         self._check_origin(request, peer)
@@ -124,7 +125,7 @@ class Guard:
         if len(self._logged) > REFUSALS_MAX:
             self._logged.popitem(last=False)
 
-    def _check_origin(self, request: Request, peer: str) -> None:
+    def _check_origin(self, request: HTTPConnection, peer: str) -> None:
         """Refuse what a page of another origin asks: a browser may add credentials by itself."""
         origin = request.headers.get("origin")
         site = request.headers.get("sec-fetch-site", "none")

@@ -150,6 +150,8 @@ async def build(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         *(mailroom, calls, keep_alives, contacts, certificates, api),
     )
+    if api is not None:
+        await api.listeners.load()  # Before the location table is asked for anybody.
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())

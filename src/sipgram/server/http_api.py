@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -14,10 +15,15 @@ from sipgram.db.writer import Writer
 from sipgram.errors import PeerError, Refusal, SettingsError, Unavailable
 from sipgram.http.caller import Buckets, Guard
 from sipgram.identity import Entropy
+from sipgram.server.announcer import Announcer
 from sipgram.services.auth.table import AccountTable
 from sipgram.services.directory import Resident
 from sipgram.services.keys.service import KeyRing
 from sipgram.services.keys.sql import KeyRows
+from sipgram.services.listeners import http as listeners_http
+from sipgram.services.listeners.hub import Hub
+from sipgram.services.listeners.service import Listeners
+from sipgram.services.listeners.sql import EventRows
 from sipgram.services.messaging.injection import Injector
 from sipgram.services.messaging.ledger import MessageNews
 from sipgram.services.messaging.mailroom import Mailroom
@@ -28,8 +34,16 @@ from sipgram.services.outbox.desk import Desk
 from sipgram.services.outbox.service import Outbox
 from sipgram.services.outbox.sql import OutboxRows
 from sipgram.services.registrar.location import Locations
+from sipgram.services.webhooks import http as webhooks_http
+from sipgram.services.webhooks.caller import WebhookCaller
+from sipgram.services.webhooks.rules import new_secret
+from sipgram.services.webhooks.service import Webhooks
+from sipgram.services.webhooks.sql import WebhookRows
 from sipgram.settings import Settings
+from sipgram.sip.message.message import Message
 from sipgram.sip.proxy import Proxy
+from sipgram.sip.sink import Flow
+from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.http")
 
@@ -56,6 +70,11 @@ class Residents:
             return Resident(aor, 0, (aor,))
         account = self._accounts.account_of(entry.aor.user, entry.aor.domain)
         return None if account is None else Resident(aor, account.id, account.aors)
+
+    def leading(self, uri: str) -> str:
+        """Return the first name of who is called so; of others what they are called."""
+        resident = self.resident(uri)
+        return uri if resident is None else resident.aor
 
 
 class Foundation(NamedTuple):
@@ -105,7 +124,30 @@ class Api:
             clock=loop.time,
             wall=time.time,
             cancel=base.mailroom.cancel,
+            leading=self.directory.leading,
         )
+        self.listeners = Listeners(
+            EventRows(base.engine, base.writer, keep_s=settings.events_s),
+            hub=Hub(streams_max=settings.streams_max, events_max=settings.stream_events_max),
+            ids=base.mailroom.ids,
+            wall=time.time,
+            via_host=domains[0],
+            listeners_max=settings.listeners_max,
+        )
+        hooks = base.settings.webhooks
+        self._webhook_caller = WebhookCaller(
+            may_be_private=hooks.allow_private, timeout_s=hooks.timeout_s
+        )
+        self.webhooks = Webhooks(
+            WebhookRows(base.engine, base.writer),
+            self._webhook_caller,
+            ids=base.mailroom.ids,
+            settings=hooks,
+            callback_secret=self._callback_secret,
+            wall=time.time,
+        )
+        self.announcer = Announcer(self.listeners, self.webhooks, self.outbox, self.directory)
+        self.outbox.news = (self.announcer.on_outgoing,)
         self.desk = Desk(
             self.outbox,
             directory=self.directory,
@@ -113,14 +155,63 @@ class Api:
             default_domain=domains[0],
         )
         self._records = MessageRecords(base.engine)
+        self._entropy = base.entropy
+        self._secret = base.secret
 
     def routers(self) -> tuple[APIRouter, ...]:
         """Return the routes of every feature."""
-        return (outbox_http.routes(self.desk, self._records),)
+        return (
+            outbox_http.routes(self.desk, self._records),
+            listeners_http.routes(self.listeners, self.directory),
+            webhooks_http.routes(
+                self.webhooks,
+                self.directory,
+                entropy=self._entropy,
+                use=self.listeners.use,
+                wall=time.time,
+                callback=self._callback_secret,
+            ),
+        )
+
+    def attach(
+        self,
+        *,
+        locations: Locations,
+        mailroom: Mailroom,
+        messaging: Messaging,
+        table: TransactionTable,
+        rearm: Callable[[], None],
+    ) -> None:
+        """Let the accounts that listen be devices (D8)."""
+        loop = asyncio.get_running_loop()
+
+        def answered(response: Message, flow: Flow) -> None:
+            table.receive(response, flow, loop.time())
+            rearm()
+
+        def watch(hear: Callable[[Message], None]) -> None:
+            messaging.on_sent = hear
+
+        self.listeners.attach(
+            find=locations.find,
+            answered=answered,
+            later=loop.call_soon,
+            on_device=mailroom.on_bound,
+            told=(self.webhooks.on_event,),
+            on_receipt=self.announcer.on_receipt,
+            watch=watch,
+        )
+        locations.listener_of = self.listeners.device_of
+
+    def _callback_secret(self, caller: str) -> str:
+        """Return what signs the callbacks of a caller's messages."""
+        key = blake2b(b"callback " + caller.encode(), key=self._secret[:32], digest_size=32)
+        return new_secret(key.digest())
 
     async def load(self) -> None:
         """Read what is kept, before anybody is served."""
         await self.keys.refresh()
+        await self.webhooks.load()
         waiting = await self.outbox.load()
         if waiting:
             log.info("messages wait to be sent", count=waiting)
@@ -132,6 +223,7 @@ class Api:
         tasks = [
             asyncio.create_task(_every(KEYS_EVERY_S, self.keys.refresh)),
             asyncio.create_task(_every(TICK_S, self.outbox.tick)),
+            asyncio.create_task(_every(TICK_S, self._tick)),
         ]
         try:
             yield
@@ -139,6 +231,14 @@ class Api:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.webhooks.close()
+            await self._webhook_caller.close()
+
+    async def _tick(self) -> None:
+        for hook in self.webhooks.of(None):
+            if "message.received" in hook.kinds:  # It is a use of the listener.
+                self.listeners.use(hook.aor, hook.account_id)
+        await self.listeners.tick()
 
 
 def build_api(
@@ -154,12 +254,20 @@ def build_api(
     clock = asyncio.get_running_loop().time
     injector = Injector(messaging.handle, ids=base.mailroom.ids, clock=clock)
     injector.attach(proxy, rearm=rearm, is_closed=is_closed)
-    return Api(base, injector)
+    api = Api(base, injector)
+    api.attach(
+        locations=base.locations,
+        mailroom=base.mailroom,
+        messaging=messaging,
+        table=proxy.table,
+        rearm=rearm,
+    )
+    return api
 
 
 def news_of(api: Api | None) -> tuple[MessageNews, ...]:
     """Return who hears what becomes of messages that wait."""
-    return () if api is None else (api.outbox.on_news,)
+    return () if api is None else (api.announcer.on_news,)
 
 
 async def _every(period_s: float, work: Callable[[], Coroutine[Any, Any, object]]) -> None:

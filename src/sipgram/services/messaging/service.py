@@ -49,6 +49,10 @@ class Recipient(Protocol):
     "A device of it is away, or something waits."
 
     @property
+    def listener(self) -> Device | None:
+        """Who takes its messages besides (D8)."""
+
+    @property
     def bindings(self) -> Sequence[Device]:
         """Its contacts."""
 
@@ -77,6 +81,8 @@ class Messaging:
         self._find = find
         self._settings = settings
         self._deposits = deposits
+        self.on_sent: Callable[[Message], None] | None = None
+        "Hears what accounts send, while anybody listens to them (D8)."
 
     def handle(self, request: Message, source: Flow, account_id: int | None, now: float) -> Answer:
         """Choose the devices for a request to an AoR.
@@ -93,6 +99,10 @@ class Messaging:
             raise Refusal(513, f"Body Is Over {limit} Bytes: {size}")
         recipient = self._find(request.uri)
         bindings = recipient.bindings
+        if recipient.listener is not None:
+            bindings = [*bindings, recipient.listener]
+        if self.on_sent is not None:
+            self.on_sent(request)
         if not recipient.has_inbox and len(bindings) == 1:
             device = bindings[0]
             if device.expires > now and device.takes(request.method):

@@ -3,8 +3,8 @@
 import asyncio
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -71,9 +71,13 @@ class Outbox:
         clock: Callable[[], float],
         wall: Callable[[], float],
         cancel: Callable[[int, Callable[[bool], None]], None],
-        news: Sequence[Fact] = (),
+        leading: Callable[[str], str],
     ) -> None:
-        """``cancel`` takes back a message that is stored and that nobody has taken."""
+        """``cancel`` takes back a message that is stored and that nobody has taken.
+
+        ``leading`` returns the first name of an account by any of its names.
+        """
+        self._leading = leading
         self.store = store
         self.settings = settings
         self.ids = ids
@@ -83,10 +87,12 @@ class Outbox:
         self._secret = secret
         self._clock = clock
         self._cancel = cancel
-        self._news = tuple(news)
+        self.news: tuple[Fact, ...] = ()
         self._ready: deque[Outgoing] = deque()
         self._sending: dict[int, Outgoing] = {}
         self._known: set[int] = set()  # Ready, sending, or cancelled of late.
+        self._stored: set[int] = set()  # They wait for devices.
+        self._tasks: set[asyncio.Task[None]] = set()
         self._tries: dict[int, int] = {}
         self._waiters: dict[int, list[asyncio.Future[Outgoing]]] = {}
         self._lately: OrderedDict[int, Outgoing] = OrderedDict()
@@ -199,6 +205,8 @@ class Outbox:
             message.ended_utc = now
         self._tries.pop(message.id, None)
         self._known.discard(message.id)
+        if message.state == "stored":
+            self._stored.add(message.id)
         self.store.sent(message)
         self._tell(message)
         if self._ready:
@@ -218,20 +226,53 @@ class Outbox:
 
     # ---- later -----------------------------------------------------------------------------
 
-    def on_news(self, id: int, *, aor: str, sender: bytes, state: str) -> None:
-        """Hear of a stored message, by whomever it was sent."""
+    def on_news(self, id: int, state: str) -> bool:
+        """Hear of a stored message; say whether it is one of ours."""
         name, now = _STATES[state], self.wall()
         sending = self._sending.get(id)
         if sending is not None:  # Its outcome, which is still to come, is told first.
             sending.state = name
             if name == "delivered":
                 sending.delivered_utc = sending.ended_utc = now
-            return
+            return True
+        if id not in self._stored:
+            return False
+        self._stored.discard(id)
         self.store.ended(id, name, is_delivered=name == "delivered", now_utc=now)
+        self._start(self._tell_later(id, name))
+        return True
 
-    def on_displayed(self, id: int) -> None:
-        """Somebody has read a message."""
+    async def _tell_later(self, id: int, state: State) -> None:
+        message = await self.store.find(id)
+        if message is None or message.state == "displayed":
+            return
+        message.state = state
+        self._tell(message)
+
+    def on_displayed(self, id: int, by: str) -> None:
+        """Somebody says that he has read a message, which counts when it was sent to him."""
+        self._start(self._note_displayed(id, by))
+
+    async def _note_displayed(self, id: int, by: str) -> None:
+        message = await self.store.find(id)
+        if message is None or message.displayed_utc is not None:
+            return
+        if self._leading(message.recipient) != by:
+            return
         self.store.displayed(id, self.wall())
+        message.state, message.displayed_utc = "displayed", self.wall()
+        self._tell(message)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except Unavailable as error:
+                log.warning("message is not followed", reason=error.reason)
+
+        task = self._loop.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def wait(self, id: int, timeout_s: float) -> Outgoing | None:
         """Return a message once it is sent, None when that takes too long."""
@@ -290,7 +331,10 @@ class Outbox:
             message.stored_utc = self.wall()
             if message.state != "stored":
                 message.ended_utc = self.wall()
+            else:
+                self._stored.add(message.id)
             self.store.sent(message)
+        self._stored.update(await self.store.stored())
         return len(self._ready)
 
     def start(self) -> None:
@@ -320,7 +364,7 @@ class Outbox:
         self._lately[message.id] = message
         if len(self._lately) > LATELY_MAX:
             self._lately.popitem(last=False)
-        for hear in self._news:
+        for hear in self.news:
             hear(message)
 
 

@@ -128,6 +128,10 @@ class OutboxRows:
         query = select(submissions.c.id).where(submissions.c.due_utc <= now_utc).limit(at_most)
         return [row.id for row in await self._all(query)]
 
+    async def stored(self) -> Sequence[int]:
+        query = select(outbox.c.id).where(outbox.c.state == "stored")
+        return [row.id for row in await self._all(query)]
+
     async def newest(self) -> int:
         rows = await self._all(select(func.max(outbox.c.id)))
         return rows[0][0] or 0

@@ -1,0 +1,162 @@
+"""Event streams: what happens to an account, without a gap (D8); HTTP_API.md."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+import pytest
+
+from sipgram.testing.messages import request
+
+from .http_house import ALICE, BOB, client_of, new_key, served
+from .running import Serve
+from .test_http_send import taken
+from .test_lifecycle import Phone
+
+
+class Heard:
+    """The events of one stream, read line by line."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._lines = response.aiter_lines()
+        self.last_id = ""
+
+    async def next(self) -> dict[str, Any]:
+        """Return the next event."""
+        async for line in self._lines:
+            if line.startswith("id: "):
+                self.last_id = line.removeprefix("id: ")
+            if line.startswith("data: "):
+                event: dict[str, Any] = json.loads(line.removeprefix("data: "))
+                return event
+        raise AssertionError("the stream has ended")
+
+
+@asynccontextmanager
+async def heard(
+    client: httpx.AsyncClient, *, after: str | None = None, **query: str
+) -> AsyncIterator[Heard]:
+    headers = {} if after is None else {"Last-Event-ID": after}
+    async with client.stream("GET", "/v1/events", params=query, headers=headers) as response:
+        assert response.status_code == 200, await response.aread()
+        yield Heard(response)
+
+
+def text_from(phone: Phone, sender: str, to: str, text: str, branch: str) -> bytes:
+    return request(
+        b"MESSAGE",
+        to.encode(),
+        via=phone.via(branch),
+        sender=f"<{sender}>;tag={branch}".encode(),
+        to=f"<{to}>".encode(),
+        call_id=branch.encode(),
+        body=text.encode(),
+    )
+
+
+async def test_d8_a_listener_takes_messages_by_commit_and_resumes_without_a_gap(
+    tmp_path: Path,
+) -> None:
+    key = new_key(tmp_path, BOB)
+    async with served(tmp_path, key=key) as (serve, client):
+        with Phone(serve) as alice:
+            async with heard(client) as stream:
+                alice.send(text_from(alice, ALICE, BOB, "one", "b1"))
+                first = await stream.next()
+                answer = await alice.read()
+            alice.send(text_from(alice, ALICE, BOB, "two", "b2"))
+            while (second_answer := await alice.read()).cseq and b"b2" not in second_answer.branch:
+                pass
+            async with heard(client, after=stream.last_id) as resumed:
+                second = await resumed.next()
+                alice.send(text_from(alice, ALICE, BOB, "three", "b3"))
+                third = await resumed.next()
+
+    assert answer.status == 200
+    assert second_answer.status == 200
+    assert first["type"] == "message.received"
+    assert (first["account"], first["data"]["from"]) == (BOB, ALICE)
+    assert [e["data"]["text"] for e in (first, second, third)] == ["one", "two", "three"]
+
+
+async def test_d8_a_restart_keeps_the_device_and_its_inbox(tmp_path: Path) -> None:
+    key = new_key(tmp_path, BOB)
+    async with served(tmp_path, key=key) as (serve, client):
+        with Phone(serve) as alice:
+            async with heard(client) as stream:
+                alice.send(text_from(alice, ALICE, BOB, "one", "b1"))
+                await stream.next()
+        serve.process.kill()
+        await serve.process.wait()
+    async with served(tmp_path, key=key) as (serve, client):
+        with Phone(serve) as alice:
+            alice.send(text_from(alice, ALICE, BOB, "two", "b2"))
+            answer = await alice.read()
+            async with heard(client, after="0") as again:
+                texts = [(await again.next())["data"]["text"] for _ in range(2)]
+
+    assert answer.status == 200
+    assert texts == ["one", "two"]
+
+
+async def test_a_stream_hears_its_own_accounts_only(tmp_path: Path) -> None:
+    bobs, carols = new_key(tmp_path, BOB), new_key(tmp_path, "sip:carol@example.com")
+    async with served(tmp_path, key=bobs) as (serve, client):
+        async with client_of(serve, carols) as other:
+            refused = await other.get("/v1/events", params={"account": BOB})
+            async with heard(client) as bob, heard(other) as carol:
+                with Phone(serve) as alice:
+                    alice.send(text_from(alice, ALICE, BOB, "for bob", "b1"))
+                    alice.send(text_from(alice, ALICE, "sip:carol@example.com", "for carol", "c1"))
+                    texts = [(await each.next())["data"]["text"] for each in (bob, carol)]
+
+    assert refused.status_code == 403
+    assert texts == ["for bob", "for carol"]
+
+
+async def test_what_the_api_sends_and_what_becomes_of_it_shows_on_the_accounts_listeners(
+    tmp_path: Path,
+) -> None:
+    key = new_key(tmp_path, ALICE)
+    async with served(tmp_path, key=key) as (serve, client):
+        with Phone(serve) as bob:
+            await bob.register("bob")
+            async with heard(client) as stream:
+                sending = asyncio.create_task(
+                    client.post("/v1/messages", json={"to": BOB, "text": "Hi", "tag": "x"})
+                )
+                await taken(bob)
+                sent, delivered = await stream.next(), await stream.next()
+                answer = await sending
+
+    assert (sent["type"], sent["data"]["text"]) == ("message.sent", "Hi")
+    assert delivered["type"] == "message.delivered"
+    assert delivered["data"]["message_id"] == answer.json()["id"]
+    assert delivered["data"]["tag"] == "x"
+
+
+def url_of(serve: Serve) -> str:
+    return f"ws://127.0.0.1:{serve.port('http')}/v1/events"
+
+
+async def test_a_web_socket_hears_the_same_events(tmp_path: Path) -> None:
+    key = new_key(tmp_path, BOB)
+    headers = {"Authorization": f"Bearer {key}"}
+    async with served(tmp_path, key=key) as (serve, _):
+        with Phone(serve) as alice:
+            async with connect(url_of(serve), additional_headers=headers, proxy=None) as socket:
+                alice.send(text_from(alice, ALICE, BOB, "one", "b1"))
+                event = json.loads(await socket.recv())
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(url_of(serve), proxy=None)
+
+    assert (event["type"], event["data"]["text"]) == ("message.received", "one")
+    assert event["event_id"].isdigit()
+    assert refused.value.response.status_code == 401
