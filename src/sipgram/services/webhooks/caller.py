@@ -66,7 +66,10 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         return await self._network.connect_tcp(allowed[-1], port, timeout, local_address)
 
     async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None  # noqa: ASYNC109
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[Any] | None = None,  # noqa: ASYNC109
     ) -> httpcore.AsyncNetworkStream:
         """Refuse: no webhook goes there."""
         raise NotAllowed("no webhook goes to a socket of this machine")

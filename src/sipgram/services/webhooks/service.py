@@ -196,7 +196,11 @@ class Webhooks:
     async def again(self, event: QueuedEvent) -> None:
         """Tell once more what could not be told."""
         now = self._wall()
-        self.store.tried(replace(event, state="waiting", tries=0, due_utc=now))
+        kept: asyncio.Future[Exception | None] = self._loop.create_future()
+        news = replace(event, state="waiting", tries=0, created_utc=now, due_utc=now)
+        self.store.tried(news, kept.set_result)
+        if (error := await kept) is not None:
+            raise error
         self._lane(event.lane).add(event.id, now)
 
     # ---- lanes -----------------------------------------------------------------------------

@@ -70,9 +70,20 @@ class WebhookRows:
     def put(self, event: QueuedEvent, done: Done) -> None:
         self._writer.submit("webhook_event_put", astuple(event), done)
 
-    def tried(self, event: QueuedEvent) -> None:
-        row = (event.state, event.tries, event.status, event.reason, event.due_utc, event.id)
-        self._write("webhook_event_tried", row)
+    def tried(self, event: QueuedEvent, done: Done | None = None) -> None:
+        row = (
+            event.state,
+            event.tries,
+            event.status,
+            event.reason,
+            event.created_utc,
+            event.due_utc,
+            event.id,
+        )
+        if done is None:
+            self._write("webhook_event_tried", row)
+        else:
+            self._writer.submit("webhook_event_tried", row, done)
 
     def drop(self, id: int) -> None:
         self._write("webhook_event_drop", (id,))

@@ -53,8 +53,8 @@ class WebhookStore(Protocol):
     def put(self, event: QueuedEvent, done: Done) -> None:
         """Keep something to be told."""
 
-    def tried(self, event: QueuedEvent) -> None:
-        """Keep what came of an attempt."""
+    def tried(self, event: QueuedEvent, done: Done | None = None) -> None:
+        """Keep what came of an attempt; without ``done`` it may be lost and tried once more."""
 
     def drop(self, id: int) -> None:
         """It was told."""
