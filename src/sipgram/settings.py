@@ -109,6 +109,8 @@ class TransportSettings:
 
     connections_max: int = 20_000
     "Stream connections at one time; one more is closed at once."
+    connections_per_source_max: int = 2_000
+    "Of these from one address, loopback aside."
     half_message_s: float = 10.0
     "How long a message that has begun on a stream may take to arrive."
     write_bytes_max: int = 1_048_576
@@ -125,6 +127,20 @@ class TransportSettings:
     "Datagrams waiting for a full socket buffer; beyond that the newest is dropped."
     socket_buffer_bytes: int = 4_194_304
     "Receive and send buffer asked of the system for each UDP socket."
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketSettings:
+    """SIP over WebSocket, on listeners of its own and at /sip of the HTTP port."""
+
+    origins: tuple[str, ...] = ()
+    "Origins of web pages that may connect, as https://www.example.net, besides pages of the served domains and of the listeners' own addresses; * for any, null for pages from files."
+    ping_s: float = 30.0
+    "A connection that is silent this long is pinged, and is dead after two without an answer; 0 for no ping."
+    handshakes_max: int = 1_000
+    "Connections that have not asked to be a WebSocket yet; one more is closed at once."
+    inflate_bytes_max: int = 262_144
+    "A deflated body is made plain for a WebSocket up to this size; a larger one goes as it came."
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +231,7 @@ class Settings:
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
     calls: CallSettings = field(default_factory=CallSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
+    websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)

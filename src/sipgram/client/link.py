@@ -77,13 +77,7 @@ class Link:
         """
         wait_s = self._settings.connect_s
         if server.transport != "udp":
-            self.flow = await (
-                self._endpoint.connect(server.host, server.port, timeout_s=wait_s)
-                if server.transport == "tcp"
-                else self._endpoint.connect_tls(
-                    server.host, server.port, domain=self._domain, timeout_s=wait_s
-                )
-            )
+            self.flow = await self._connected(server, wait_s)
             self.local = self.flow.local
             self.flow.closed.add_done_callback(lambda _: self._broken.set())
             return
@@ -92,6 +86,15 @@ class Link:
         self.flow = self._endpoint.udp[0].flow(address)
         self.local = (bound.host, bound.port)
         self._has_stream = True
+
+    async def _connected(self, server: Address, wait_s: float) -> TcpFlow:
+        endpoint, domain = self._endpoint, self._domain
+        if server.transport == "tcp":
+            return await endpoint.connect(server.host, server.port, timeout_s=wait_s)
+        if server.transport == "tls":
+            host, port = server.host, server.port
+            return await endpoint.connect_tls(host, port, domain=domain, timeout_s=wait_s)
+        return await endpoint.connect_web(server, domain=domain, timeout_s=wait_s)
 
     @property
     def is_alive(self) -> bool:
@@ -102,10 +105,13 @@ class Link:
 
     def contact(self, user: bytes) -> bytes:
         """Return the Contact URI of ``user`` here."""
-        transport = (
-            b"" if isinstance(self.flow, UdpFlow) else b";transport=" + self.flow.transport.encode()
-        )
-        return b"sip:%b@%b%b" % (user, shown_address(self.local).encode(), transport)
+        if isinstance(self.flow, UdpFlow):
+            return b"sip:%b@%b" % (user, shown_address(self.local).encode())
+        if self.flow.transport in ("ws", "wss"):  # The name in its Via, and one word for both.
+            name = self.flow.via_line.rpartition(b" ")[2].partition(b";")[0]
+            return b"sip:%b@%b;transport=ws" % (user, name)
+        local, transport = shown_address(self.local).encode(), self.flow.transport.encode()
+        return b"sip:%b@%b;transport=%b" % (user, local, transport)
 
     async def broke_within(self, wait_s: float) -> bool:
         """Wait for the flow to break; False when it has not after ``wait_s``."""

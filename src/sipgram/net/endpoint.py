@@ -8,13 +8,14 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from sipgram.errors import PeerError, SettingsError, UsageError
 from sipgram.net.sip_identity import is_among
-from sipgram.net.tcp import TcpFlow
+from sipgram.net.tcp import StreamUser, TcpFlow
 from sipgram.net.tls import HANDSHAKE_S, HANDSHAKES_MAX, SHUTDOWN_S, TlsListener
 from sipgram.net.udp import UdpFlow, UdpListener, listener_class, shown_address
 from sipgram.settings import TransportSettings
@@ -25,8 +26,8 @@ from sipgram.sip.sink import Flow
 from sipgram.sip.timers import NEVER, Timers
 from sipgram.sip.transaction.table import RequestUser, TransactionTable
 
-Transport = Literal["udp", "tcp", "tls"]
-_TRANSPORTS: Final[dict[str, Transport]] = {"udp": "udp", "tcp": "tcp", "tls": "tls"}
+Transport = Literal["udp", "tcp", "tls", "ws", "wss"]
+_PORTS: Final[dict[Transport, int]] = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
 STUN_BELOW: Final = 4
 """The first octet of STUN is 0 to 3 (RFC 7983 §7), that of SIP a letter or the CR of a CRLF."""
 LOOPBACK_OF: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -45,6 +46,20 @@ class Contexts(Protocol):
         """For a connection that we open."""
 
 
+class WebConnections(Protocol):
+    """Who makes the WebSockets that others open: ``net.ws.server.WebSockets``."""
+
+    def connection(
+        self,
+        *,
+        user: StreamUser,
+        via_line: Callable[[TcpFlow], bytes],
+        loop: asyncio.AbstractEventLoop,
+        transport: Literal["ws", "wss"],
+    ) -> TcpFlow:
+        """Return the protocol of one connection."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """One listener or server as it is written: TRANSPORT:HOST:PORT."""
@@ -52,24 +67,32 @@ class Address:
     transport: Transport
     host: str
     port: int
+    path: str = ""
+    "Of a WebSocket's URL."
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Read ``udp:127.0.0.1:5060``, ``tcp:[::1]:5060`` or ``tls:127.0.0.1`` (port 5061).
+        """Read ``udp:127.0.0.1:5060``, ``tcp:[::1]:5060``, ``tls:127.0.0.1`` (port 5061) or a URL.
+
+        A URL is that of a WebSocket: ``wss://example.com/sip``.
 
         Raises:
             SettingsError: naming what is wrong.
         """
         transport, _, rest = text.partition(":")
+        kind = next((known for known in _PORTS if known == transport), None)
+        if kind is None:
+            raise SettingsError(f"transport is not one of {', '.join(_PORTS)}: {text!r}")
+        path = ""
+        if kind in ("ws", "wss") and rest.startswith("//"):
+            rest, slash, path = rest[2:].partition("/")
+            path = slash + path
         host, colon, port = rest.rpartition(":")
         if rest.endswith("]") or not colon:
-            host, port = rest, "5061" if transport == "tls" else "5060"
-        kind = _TRANSPORTS.get(transport)
-        if kind is None:
-            raise SettingsError(f"transport is not one of udp, tcp, tls: {text!r}")
+            host, port = rest, str(_PORTS[kind])
         if not (port.isascii() and port.isdigit()) or int(port) > 65535 or not host:
             raise SettingsError(f"address is not TRANSPORT:HOST:PORT: {text!r}")
-        return cls(kind, host.strip("[]"), int(port))
+        return cls(kind, host.strip("[]"), int(port), path)
 
     @property
     def is_loopback(self) -> bool:
@@ -98,8 +121,11 @@ class Endpoint:
         tls: Contexts | None = None,
         handshake_s: float = HANDSHAKE_S,
         handshakes_max: int = HANDSHAKES_MAX,
+        web: WebConnections | None = None,
     ) -> None:
+        """``web`` is needed for WebSockets that others open."""
         self._tls = tls
+        self._web = web
         self._handshake_s = handshake_s
         self._handshakes_max = handshakes_max
         self._tls_listeners: list[TlsListener] = []
@@ -108,6 +134,7 @@ class Endpoint:
         self._advertised = advertised
         self._trace = trace
         self._armed = NEVER
+        self._is_rearming = False
         self._timer: asyncio.TimerHandle | None = None
         self._servers: list[asyncio.Server] = []
         self.table = TransactionTable(user, timers=timers or Timers())
@@ -117,6 +144,7 @@ class Endpoint:
         self.connections: set[TcpFlow] = set()
         self.refused = 0
         "Connections closed at once because there were too many."
+        self._sources: Counter[bytes] = Counter()
 
     # ---- opening and closing ---------------------------------------------------------------
 
@@ -125,9 +153,9 @@ class Endpoint:
 
         Raises:
             OSError: the address cannot be bound.
-            UsageError: a TLS address, and no certificates.
+            UsageError: a TLS address, and no certificates; a WebSocket's, and no ``web``.
         """
-        if address.transport == "tls":
+        if address.transport in ("tls", "wss"):
             return await self._listen_tls(address)
         if address.transport == "udp":
             listener = listener_class()(
@@ -146,17 +174,24 @@ class Endpoint:
             self.udp.append(listener)
             return Address("udp", listener.host, listener.port)
         server = await self._loop.create_server(
-            self._new_connection, address.host, address.port, backlog=1024, reuse_address=True
+            self.web_connection if address.transport == "ws" else self._new_connection,
+            address.host,
+            address.port,
+            backlog=1024,
+            reuse_address=True,
         )
         self._servers.append(server)
         host, port = server.sockets[0].getsockname()[:2]
-        bound = Address("tcp", host, port)
+        bound = Address(address.transport, host, port)
         self.tcp.append(bound)
         return bound
 
     async def _listen_tls(self, address: Address) -> Address:
+        is_web = address.transport == "wss"
         listener = TlsListener(
-            connection=lambda: self._new_connection(transport="tls"),
+            connection=lambda: (
+                self.web_connection("wss") if is_web else self._new_connection(transport="tls")
+            ),
             context=self._contexts().server_context,
             loop=self._loop,
             handshake_s=self._handshake_s,
@@ -164,7 +199,7 @@ class Endpoint:
         )
         host, port = await listener.open(address.host, address.port)
         self._tls_listeners.append(listener)
-        bound = Address("tls", host, port)
+        bound = Address(address.transport, host, port)
         self.tcp.append(bound)
         return bound
 
@@ -204,6 +239,29 @@ class Endpoint:
                 f"certificate of {host} is for {shown}, not for {domain}"
             )
         return flow
+
+    async def connect_web(self, address: Address, *, domain: str, timeout_s: float) -> TcpFlow:
+        """Open a WebSocket; over TLS to a server of ``domain``.
+
+        Raises:
+            OSError: refused, unreachable, timed out, or it is no WebSocket for SIP.
+            UsageError: the library for WebSockets is not installed.
+        """
+        try:
+            from sipgram.net.ws.client import connect
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"{address} needs another library: pip install 'sipgram[ws]'"
+            ) from error
+        async with asyncio.timeout(timeout_s):
+            return await connect(
+                address,
+                user=self,
+                limits=self._limits,
+                loop=self._loop,
+                tls=self._contexts().client_context() if address.transport == "wss" else None,
+                domain=domain,
+            )
 
     def _contexts(self) -> Contexts:
         if self._tls is None:
@@ -275,14 +333,21 @@ class Endpoint:
             self.table.receive(message, flow, now)
 
     def on_stream_closed(self, flow: TcpFlow, now: float) -> None:
-        self.connections.discard(flow)
+        if flow in self.connections:
+            self.connections.discard(flow)
+            self._sources[flow.host] -= 1
+            if not self._sources[flow.host]:
+                del self._sources[flow.host]
         self.table.transport_failed((flow,), now)
         self.after_batch()
 
     def admit(self, flow: TcpFlow) -> bool:
-        if len(self.connections) >= self._limits.connections_max:
+        sources, limits = self._sources, self._limits
+        is_over = not flow.is_loopback and sources[flow.host] >= limits.connections_per_source_max
+        if is_over or len(self.connections) >= limits.connections_max:
             self.refused += 1
             return False
+        sources[flow.host] += 1
         self.connections.add(flow)
         return True
 
@@ -303,6 +368,16 @@ class Endpoint:
             self._armed = due
             self._timer = self._loop.call_at(due, self._advance)
 
+    def rearm(self) -> None:
+        """Do so at the end of this turn, once for all that is done outside of a batch in it."""
+        if not self._is_rearming:
+            self._is_rearming = True
+            self._loop.call_soon(self._rearm)
+
+    def _rearm(self) -> None:
+        self._is_rearming = False
+        self.after_batch()
+
     def _advance(self) -> None:
         self._armed = NEVER
         self._timer = None
@@ -310,6 +385,18 @@ class Endpoint:
         self.after_batch()
 
     # ---- names of our own ------------------------------------------------------------------
+
+    def web_connection(self, transport: Literal["ws", "wss"] = "ws") -> TcpFlow:
+        """Return the protocol of a WebSocket that somebody opens, here or on the HTTP port.
+
+        Raises:
+            UsageError: the endpoint was made without ``web``.
+        """
+        if self._web is None:
+            raise UsageError("an endpoint without web was asked for a WebSocket")
+        return self._web.connection(
+            user=self, via_line=self._stream_via_line, loop=self._loop, transport=transport
+        )
 
     def _new_connection(
         self, transport: Literal["tcp", "tls"] = "tcp", domain: str = ""
@@ -325,7 +412,7 @@ class Endpoint:
 
     def _stream_via_line(self, flow: TcpFlow) -> bytes:
         host, port = flow.local
-        for address in self.tcp:
+        for address in self.tcp if flow.transport in ("tcp", "tls") else ():
             if address.transport == flow.transport and (":" in address.host) == (":" in host):
                 port = address.port  # §18.1.1: the port where responses and requests find us.
         shown = shown_address((self._advertised_for(host) or host, port))

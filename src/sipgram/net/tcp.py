@@ -1,4 +1,7 @@
-"""SIP over TCP and TLS: connections that last, and limits on what a peer may hold up (RFC 3261 §18)."""
+"""SIP over TCP and TLS: connections that last, and limits on what a peer may hold up (RFC 3261 §18).
+
+``ws.flow`` is what a WebSocket makes of it.
+"""
 
 import asyncio
 import socket
@@ -55,7 +58,7 @@ class TcpFlow(asyncio.Protocol):
         limits: TransportSettings,
         via_line: Callable[["TcpFlow"], bytes],
         loop: asyncio.AbstractEventLoop,
-        transport: Literal["tcp", "tls"] = "tcp",
+        transport: Literal["tcp", "tls", "ws", "wss"] = "tcp",
         domain: str = "",
     ) -> None:
         """With a ``domain`` the peer's certificate must speak for it, or the flow never opens."""
@@ -137,7 +140,7 @@ class TcpFlow(asyncio.Protocol):
         self.port = peer[1]
         self.is_loopback = self.host.startswith(b"127.") or self.host == b"::1"
         self._framer = StreamFramer(bare_lf=self.is_loopback)
-        if self.transport == "tls":
+        if self.transport in ("tls", "wss"):
             self.identities = identities_of_peer(transport.get_extra_info("peercert"))
             if self._domain and not is_among(self.identities, self._domain):
                 transport.abort()
@@ -206,7 +209,7 @@ class TcpFlow(asyncio.Protocol):
         ``is_new`` says that what is there began with this read. The timer is left to run then:
         on a busy connection most reads end in the middle of a message.
         """
-        if not self._framer.has_partial:
+        if not self._has_partial:
             if self._partial_timer is not None:
                 self._partial_timer.cancel()
                 self._partial_timer = None
@@ -217,6 +220,10 @@ class TcpFlow(asyncio.Protocol):
             self._partial_timer = self._loop.call_later(
                 self._limits.half_message_s, self._look_at_partial
             )
+
+    @property
+    def _has_partial(self) -> bool:
+        return self._framer.has_partial
 
     def _look_at_partial(self) -> None:
         left = self._partial_began + self._limits.half_message_s - self._loop.time()

@@ -14,7 +14,7 @@ from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import shown, split_list
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.uri import Aor
-from sipgram.sip.sink import Flow
+from sipgram.sip.sink import Flow, is_websocket
 
 PARTIES_MAX: Final = 65_536
 """From URIs whose account is remembered; beyond that all are looked up again."""
@@ -108,6 +108,9 @@ class Gate:
             lines = self._authenticator.challenge_lines(
                 realm, proxy=not registering, stale=found.stale, now=now
             )
+            if is_websocket(flow):
+                # JsSIP and SIP.js read the first challenge and know only MD5.
+                lines = tuple(sorted(lines, key=lambda line: b"SHA-256" in line))
             raise Refusal(401 if registering else 407, "", lines)
         if claimed is None or claimed.id != found.id:
             raise Refusal(403, f"{'To' if registering else 'From'} Is Not Yours: {shown(party)}")

@@ -72,6 +72,8 @@ def check(settings: Settings) -> None:
     if not settings.server.domains:
         raise SettingsError("setting server.domains is empty")
     if settings.auth.mode == "none" and not settings.auth.insecure_open:
+        if settings.server.http != "none":  # Phones come there too, by WebSocket.
+            listeners.append(Address("ws", *http_address(settings), "/sip"))
         for listener in listeners:
             if not listener.is_loopback:
                 raise SettingsError(

@@ -13,7 +13,7 @@ from sipgram.errors import PeerError, Refusal, Unavailable
 from sipgram.server.admission import Gate, check_for_us, check_routing
 from sipgram.server.calls import Calls
 from sipgram.server.routes import ALLOW, CAPABILITIES, FOR_SERVERS, METHODS
-from sipgram.services.answers import Answer, Commit, Forward, Reply
+from sipgram.services.answers import Answer, Commitment, Forward, Reply
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.grammar import shown
@@ -112,7 +112,7 @@ class Dispatcher:
             fork.start(answer.targets, flow, answer.cuts, now)
         elif isinstance(answer, Reply):
             self._reply(answer, request, flow, now)
-        elif isinstance(answer, Commit):
+        elif isinstance(answer, Commitment):
             self._commit(answer, request, flow, now)
         elif answer is not None and len(self._tasks) < LATER_MAX:
             self._wait(answer.work, request, flow, self._table.open_server(request, flow, now))
@@ -286,7 +286,7 @@ class Dispatcher:
             body=reply.body,
         )
 
-    def _commit(self, commit: Commit, request: Message, flow: Flow, now: float) -> None:
+    def _commit(self, commit: Commitment, request: Message, flow: Flow, now: float) -> None:
         server = self._table.open_server(request, flow, now)
         if flow.is_reliable:  # A datagram's sender repeats it, which tells the transaction.
             server.expect(now)

@@ -64,6 +64,8 @@ class Ways:
         _, protocol, sent_by = flow.via_line.split(b" ", 2)
         address = sent_by.partition(b";")[0]
         transport = protocol.rpartition(b"/")[2].lower()
+        if transport == b"wss":
+            transport = b"ws"  # RFC 7118 §5.1 knows one word for both.
         if transport != b"udp":
             address += b";transport=" + transport
         return Side(address, self._name(flow, contact))

@@ -47,15 +47,39 @@ class Later(NamedTuple):
     work: Coroutine[Any, Any, "Reply | Forward"]
 
 
-class Commit(NamedTuple):
-    """Answer once something is on disk (D10, D37); costs no task.
+class Commitment:
+    """Answer once something is on disk (D10, D37); costs no task."""
 
-    ``start`` is called at once with what to call when it is over, with the error if there was
-    one, and may raise instead. ``reply`` then gives the answer, or raises the error that says it.
-    """
+    __slots__ = ()
 
-    start: Callable[[Done], None]
-    reply: Callable[[Exception | None], Reply]
+    def start(self, done: Done) -> None:
+        """Begin to write, and call ``done`` when it is over, with the error if there was one.
+
+        It may raise instead.
+        """
+        raise NotImplementedError
+
+    def reply(self, error: Exception | None) -> Reply:
+        """Give the answer, or raise the error that says it."""
+        raise NotImplementedError
 
 
-Answer = Reply | Forward | Later | Commit
+class Commit(Commitment):
+    """A commitment made of two functions."""
+
+    __slots__ = ("_reply", "_start")
+
+    def __init__(
+        self, start: Callable[[Done], None], reply: Callable[[Exception | None], Reply]
+    ) -> None:
+        self._start = start
+        self._reply = reply
+
+    def start(self, done: Done) -> None:
+        self._start(done)
+
+    def reply(self, error: Exception | None) -> Reply:
+        return self._reply(error)
+
+
+Answer = Reply | Forward | Later | Commitment

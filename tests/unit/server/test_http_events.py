@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
-
-import pytest
 
 from sipgram.testing.messages import request
 
@@ -108,14 +107,13 @@ async def test_d8_a_restart_keeps_the_device_and_its_inbox(tmp_path: Path) -> No
 
 async def test_a_stream_hears_its_own_accounts_only(tmp_path: Path) -> None:
     bobs, carols = new_key(tmp_path, BOB), new_key(tmp_path, "sip:carol@example.com")
-    async with served(tmp_path, key=bobs) as (serve, client):
-        async with client_of(serve, carols) as other:
-            refused = await other.get("/v1/events", params={"account": BOB})
-            async with heard(client) as bob, heard(other) as carol:
-                with Phone(serve) as alice:
-                    alice.send(text_from(alice, ALICE, BOB, "for bob", "b1"))
-                    alice.send(text_from(alice, ALICE, "sip:carol@example.com", "for carol", "c1"))
-                    texts = [(await each.next())["data"]["text"] for each in (bob, carol)]
+    async with served(tmp_path, key=bobs) as (serve, client), client_of(serve, carols) as other:
+        refused = await other.get("/v1/events", params={"account": BOB})
+        async with heard(client) as bob, heard(other) as carol:
+            with Phone(serve) as alice:
+                alice.send(text_from(alice, ALICE, BOB, "for bob", "b1"))
+                alice.send(text_from(alice, ALICE, "sip:carol@example.com", "for carol", "c1"))
+                texts = [(await each.next())["data"]["text"] for each in (bob, carol)]
 
     assert refused.status_code == 403
     assert texts == ["for bob", "for carol"]

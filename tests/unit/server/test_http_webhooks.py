@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
+
 from .http_house import ALICE, BOB, new_key, served, until_state
 from .test_http_send import taken
 from .test_lifecycle import Phone
@@ -87,6 +89,16 @@ async def hooked(tmp_path: Path, receiver: Receiver, **body: Any) -> AsyncIterat
         yield serve, client, answer.json()
 
 
+async def until_dead(client: httpx.AsyncClient, place: str) -> list[dict[str, Any]]:
+    """Ask for what was given up until there is something."""
+    async with asyncio.timeout(10):
+        while True:
+            dead: list[dict[str, Any]] = (await client.get(place)).json()["events"]
+            if dead:
+                return dead
+            await asyncio.sleep(0)
+
+
 async def test_the_webhook_tells_delivered_when_the_absent_one_comes(tmp_path: Path) -> None:
     async with Receiver() as receiver, hooked(tmp_path, receiver) as (serve, client, hook):
         query = {"to": BOB, "text": "Hello", "from": ALICE}
@@ -107,12 +119,14 @@ async def test_the_webhook_tells_delivered_when_the_absent_one_comes(tmp_path: P
 
 async def test_events_that_fail_are_told_again_in_order_under_the_same_id(tmp_path: Path) -> None:
     kinds = ["message.received"]
-    async with Receiver(500, 500, 302, 200, 500) as receiver:
-        async with hooked(tmp_path, receiver, account=BOB, kinds=kinds) as (_, client, _):
-            for text in ("one", "two", "three"):
-                body = {"from": ALICE, "to": BOB, "text": text}
-                await client.post("/v1/messages?wait=5", json=body)
-            events = [await receiver.next() for _ in range(3)]
+    async with (
+        Receiver(500, 500, 302, 200, 500) as receiver,
+        hooked(tmp_path, receiver, account=BOB, kinds=kinds) as (_, client, _),
+    ):
+        for text in ("one", "two", "three"):
+            body = {"from": ALICE, "to": BOB, "text": text}
+            await client.post("/v1/messages?wait=5", json=body)
+        events = [await receiver.next() for _ in range(3)]
 
     assert [event["data"]["text"] for event in events] == ["one", "two", "three"]
     assert receiver.tries == [
@@ -142,29 +156,31 @@ async def test_events_outlive_the_server_and_a_receiver_that_is_down(tmp_path: P
 
 async def test_a_callback_of_one_message_is_signed_with_the_keys_secret(tmp_path: Path) -> None:
     key = new_key(tmp_path, ALICE)
-    async with Receiver() as receiver:
-        async with served(tmp_path, key=key, environment=PRIVATE) as (serve, client):
-            secret = (await client.get("/v1/callback-secret")).json()["secret"]
-            with Phone(serve) as bob:
-                await bob.register("bob")
-                body = {"to": BOB, "text": "Hi", "callback_url": receiver.url}
-                sending = asyncio.create_task(client.post("/v1/messages", json=body))
-                await taken(bob)
-                await sending
-                headers, told = await asyncio.wait_for(receiver.heard.get(), 10)
+    async with (
+        Receiver() as receiver,
+        served(tmp_path, key=key, environment=PRIVATE) as (serve, client),
+    ):
+        secret = (await client.get("/v1/callback-secret")).json()["secret"]
+        with Phone(serve) as bob:
+            await bob.register("bob")
+            body = {"to": BOB, "text": "Hi", "callback_url": receiver.url}
+            sending = asyncio.create_task(client.post("/v1/messages", json=body))
+            await taken(bob)
+            await sending
+            headers, told = await asyncio.wait_for(receiver.heard.get(), 10)
 
     assert json.loads(told)["type"] == "message.delivered"
     assert is_signed(secret, headers, told)
 
 
 async def test_both_secrets_sign_after_a_rotation(tmp_path: Path) -> None:
-    async with Receiver() as receiver:
-        async with hooked(tmp_path, receiver, kinds=["message.failed"]) as (_, client, hook):
-            turned = await client.post(f"/v1/webhooks/{hook['id']}/secret")
-            await client.get(
-                "/send", params={"to": "sip:x@elsewhere.org", "text": "x", "from": ALICE}
-            )
-            headers, body = await asyncio.wait_for(receiver.heard.get(), 10)
+    async with (
+        Receiver() as receiver,
+        hooked(tmp_path, receiver, kinds=["message.failed"]) as (_, client, hook),
+    ):
+        turned = await client.post(f"/v1/webhooks/{hook['id']}/secret")
+        await client.get("/send", params={"to": "sip:x@elsewhere.org", "text": "x", "from": ALICE})
+        headers, body = await asyncio.wait_for(receiver.heard.get(), 10)
 
     assert is_signed(hook["secret"], headers, body)
     assert is_signed(turned.json()["secret"], headers, body)
@@ -174,17 +190,17 @@ async def test_both_secrets_sign_after_a_rotation(tmp_path: Path) -> None:
 async def test_what_is_given_up_can_be_told_again(tmp_path: Path) -> None:
     quick = {**PRIVATE, "SIPGRAM_WEBHOOKS__GIVE_UP_S": "0"}
     key = new_key(tmp_path, ALICE)
-    async with Receiver(500) as receiver:
-        async with served(tmp_path, key=key, environment=quick) as (_, client):
-            new = {"url": receiver.url, "kinds": ["message.failed"]}
-            hook = (await client.post("/v1/webhooks", json=new)).json()
-            await client.get("/send", params={"to": "sip:x@elsewhere.org", "text": "x"})
-            place = f"/v1/webhooks/{hook['id']}/dead"
-            async with asyncio.timeout(10):
-                while not (dead := (await client.get(place)).json()["events"]):
-                    await asyncio.sleep(0)
-            again = await client.post(f"{place}/{dead[0]['id']}")
-            event = await receiver.next()
+    async with (
+        Receiver(500) as receiver,
+        served(tmp_path, key=key, environment=quick) as (_, client),
+    ):
+        new = {"url": receiver.url, "kinds": ["message.failed"]}
+        hook = (await client.post("/v1/webhooks", json=new)).json()
+        await client.get("/send", params={"to": "sip:x@elsewhere.org", "text": "x"})
+        place = f"/v1/webhooks/{hook['id']}/dead"
+        dead = await until_dead(client, place)
+        again = await client.post(f"{place}/{dead[0]['id']}")
+        event = await receiver.next()
 
     assert (dead[0]["status"], dead[0]["tries"]) == (500, 1)
     assert again.status_code == 202
@@ -210,11 +226,7 @@ async def test_a_name_that_leads_to_this_machine_is_refused_when_it_is_used(
         new = {"url": url, "kinds": ["message.failed"]}
         hook = (await client.post("/v1/webhooks", json=new)).json()
         await client.get("/send", params={"to": "sip:x@elsewhere.org", "text": "x"})
-        async with asyncio.timeout(10):
-            while not (
-                dead := (await client.get(f"/v1/webhooks/{hook['id']}/dead")).json()["events"]
-            ):
-                await asyncio.sleep(0)
+        dead = await until_dead(client, f"/v1/webhooks/{hook['id']}/dead")
 
     assert "private" in dead[0]["reason"]
     assert receiver.tries == []

@@ -9,7 +9,7 @@ from sipgram.errors import PeerError, Refusal
 from sipgram.services.messaging.deposits import Deposits, MessageIds
 from sipgram.services.messaging.drain import BoundDevice, Drainer
 from sipgram.services.messaging.inbox import Inbox
-from sipgram.services.messaging.ledger import DEVICE_S, Ledger, MessageNews
+from sipgram.services.messaging.ledger import DEVICE_S, PAGE_S, Ledger, MessageNews
 from sipgram.services.messaging.live import LiveBranches
 from sipgram.services.messaging.store import (
     DueMessage,
@@ -22,6 +22,7 @@ from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
+from sipgram.sip.sink import is_websocket
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.messaging")
@@ -59,10 +60,13 @@ class Mailroom:
         brancher: Brancher,
         clock: Callable[[], float],
         wall: Callable[[], float],
+        certain: Callable[[], float] | None = None,
     ) -> None:
+        """``wall`` is the time to stamp with, ``certain`` that by which things end (D35)."""
         self._store = store
         self._clock = clock
         self._wall = wall
+        self._certain = certain or wall
         self._find: Callable[[bytes], Entry]
         self._is_looking = False
         self._looked = 0
@@ -123,8 +127,7 @@ class Mailroom:
         now = self._clock()
         inbox = self.ledger.inbox(str(entry.aor), entry.account_id)
         entry.has_inbox = True
-        is_page = binding.flow.via_line[13:15].upper() == b"WS"  # Via: SIP/2.0/WS or WSS.
-        device = inbox.device(binding.instance, now=now, is_page=is_page)
+        device = inbox.device(binding.instance, now=now, is_page=is_websocket(binding.flow))
         device.seen = now
         self.ledger.away(device, seen_utc=self._wall())
 
@@ -160,7 +163,7 @@ class Mailroom:
         self.ledger.retry()
         if not self._is_looking:
             self._is_looking = True
-            self._store.due(self._wall(), DUE_AT_ONCE, self._on_due)
+            self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
         inboxes = list(self.ledger.some_inboxes(INBOXES_AT_ONCE))
         for inbox in inboxes:
             entry = self._entry(inbox.aor)
@@ -191,7 +194,7 @@ class Mailroom:
                 self.ledger.end(inbox, message, "expired")
         if len(due) == DUE_AT_ONCE:  # There is more: go on in the next turn, not in a second.
             self._is_looking = True
-            self._store.due(self._wall(), DUE_AT_ONCE, self._on_due)
+            self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
 
     def _unmark(self, inbox: Inbox) -> None:
         entry = self._entry(inbox.aor)
@@ -216,7 +219,7 @@ class Mailroom:
 
     async def load(self) -> int:
         """Read back what waits for whom, before anybody is served; return how many messages do."""
-        now, wall = self._clock(), self._wall()
+        now, wall = self._clock(), self._certain()
         async for away in self._store.load_devices():
             inbox = self.ledger.inbox(away.aor, away.account_id)
             seen = now - max(0.0, wall - away.seen_utc)
@@ -236,9 +239,9 @@ class Mailroom:
             # Those whose bindings come back are let go in ``revive``. The others, whose
             # connections ended with the process or whose time ran out meanwhile, are away.
             age_s = max(0.0, wall - bound.seen_utc)
-            if age_s < DEVICE_S:
+            if age_s < (PAGE_S if bound.is_page else DEVICE_S):
                 owner = self.ledger.inbox(bound.aor, bound.account_id)
-                owner.device(bound.device, now=now - age_s)
+                owner.device(bound.device, now=now - age_s, is_page=bound.is_page)
         return len(open_ids)
 
     def revive(self) -> None:

@@ -196,11 +196,18 @@ class MessageRows:
     async def load_bound(self) -> AsyncIterator[AwayDevice]:
         """Yield the devices whose bindings are kept, expired ones too."""
         table = tables.bindings
-        columns = (table.c.aor, table.c.account_id, table.c.instance, table.c.expires_utc)
-        async for aor, account_id, instance, expires_utc in self._stream(select(*columns)):
+        columns = (
+            table.c.aor,
+            table.c.account_id,
+            table.c.instance,
+            table.c.flow,
+            table.c.expires_utc,
+        )
+        async for aor, account_id, instance, flow, expires_utc in self._stream(select(*columns)):
             # Refreshes do not write when a device registered, but how long that is good for.
             seen_utc = min(expires_utc, self._wall())
-            yield AwayDevice(aor, account_id or 0, instance, False, seen_utc)
+            is_page = flow.startswith(("ws:", "wss:"))
+            yield AwayDevice(aor, account_id or 0, instance, is_page, seen_utc)
 
     async def load_waiting(self) -> AsyncIterator[WaitingMessage]:
         table = tables.messages

@@ -10,12 +10,13 @@ from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.preferences import Features, features_of
 from sipgram.sip.proxy import Target
-from sipgram.sip.sink import Flow
+from sipgram.sip.sink import Flow, is_websocket
 
 IDLE_AORS_MAX: Final = 65_536
 """AoRs without a binding that are remembered; beyond that the longest unused goes."""
 URIS_PER_AOR_MAX: Final = 8
 """Spellings of one AoR that are remembered; others are parsed each time."""
+NO_METHODS: Final[frozenset[bytes]] = frozenset()
 URI_BYTES_MAX: Final = 256
 """A longer spelling is not remembered, nor is an AoR without a binding that came by one."""
 
@@ -50,7 +51,6 @@ class Binding:
 
     def __init__(
         self,
-        *,
         aor: str,
         value: bytes,
         uri: bytes,
@@ -60,12 +60,13 @@ class Binding:
         cseq: int,
         updated: float,
         instance: bytes = b"",
-        methods: frozenset[bytes] = frozenset(),
+        methods: frozenset[bytes] = NO_METHODS,
         params: bytes = b"",
         q: float = 1.0,
         reg_id: int = 0,
         path: bytes = b"",
     ) -> None:
+        """Keywords are for tests: with so many of them it takes twice as long."""
         self.account_id = 0  # Whose it is, told when it is attached.
         self.aor = aor
         self.value = value  # The Contact value as it came: an equal one is a plain refresh.
@@ -88,7 +89,7 @@ class Binding:
         self.q = q
         self.reg_id = reg_id  # 0 for a binding that is no Outbound flow (RFC 5626).
         self.is_silent = False
-        self.refuses: frozenset[bytes] = frozenset()  # Methods that it answered 405 or 501.
+        self.refuses = NO_METHODS  # Methods that it answered 405 or 501.
         self.entry: AorEntry | None = None  # None once it has ended.
         self.kept_until = 0.0  # What the database has for expires.
 
@@ -103,6 +104,11 @@ class Binding:
     def is_bound(self) -> bool:
         """Whether it has not ended."""
         return self.entry is not None
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a browser page, or another that comes by WebSocket (D7)."""
+        return is_websocket(self.source)
 
     @property
     def features(self) -> Features:
@@ -141,7 +147,7 @@ class AorEntry:
         self.text = str(aor)
         self.account_id = account_id
         self.bindings: list[Binding] = []
-        self.uris: list[bytes] = []
+        self.uris: tuple[bytes, ...] = ()  # As they came, all of them in Locations._by_uri.
         self.has_inbox = False  # A device is away, or something waits for one.
         self.listener: Listener | None = None  # Takes messages besides its contacts (D8).
 
@@ -172,8 +178,8 @@ class Accounts(Protocol):
     def account_id_of(self, aor: Aor) -> int | None:
         """Return the account that an AoR belongs to, None when nobody has it."""
 
-    def leading(self, aor: Aor) -> Aor:
-        """Return the first name of the account that an AoR belongs to (D4)."""
+    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
+        """Return the account that an AoR belongs to, and its first name (D4)."""
 
 
 class OpenAccounts:
@@ -182,8 +188,8 @@ class OpenAccounts:
     def account_id_of(self, aor: Aor) -> int | None:
         return 0 if aor.user else None
 
-    def leading(self, aor: Aor) -> Aor:
-        return aor
+    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
+        return (0, aor) if aor.user else None
 
 
 class Locations:
@@ -351,7 +357,7 @@ class Locations:
         # A name may have gone from one account to another, whose entries both stay.
         self._by_uri.clear()
         for entry in self._by_aor.values():
-            entry.uris.clear()
+            entry.uris = ()
 
     def _leave_stream(self, binding: Binding) -> None:
         others = self._on_stream.get(binding.flow)
@@ -369,27 +375,28 @@ class Locations:
         entry = self._by_aor.get(aor)
         if entry is None:
             entry = self._entry_of_account(aor)
-            if entry.aor not in self._by_aor:
+            if not entry.bindings and entry.aor not in self._by_aor:
                 if len(uri) > URI_BYTES_MAX:
                     return entry
                 self._keep_idle(entry)
         if len(entry.uris) < URIS_PER_AOR_MAX and len(uri) <= URI_BYTES_MAX:
-            entry.uris.append(uri)
+            entry.uris += (uri,)
             self._by_uri[uri] = entry
         return entry
 
     def _entry_of_account(self, aor: Aor) -> AorEntry:
         """Find the account by any of its names: all of them lead to its devices (D4)."""
-        account_id = self._accounts.account_id_of(aor)
-        if account_id is None and aor.user.startswith("+"):
+        owner = self._accounts.owner(aor)
+        if owner is None and aor.user.startswith("+"):
             aor = Aor(aor.user, "")  # ``user=phone``: the number belongs to no domain.
-            account_id = self._accounts.account_id_of(aor)
-        if account_id is None:
+            owner = self._accounts.owner(aor)
+        if owner is None:
             raise Refusal(404, f"Not Found: {shown(str(aor).encode())}")
-        leading = self._accounts.leading(aor)
-        known = self._by_aor.get(leading)
-        if known is not None:
-            return known
+        account_id, leading = owner
+        if leading is not aor:
+            known = self._by_aor.get(leading)
+            if known is not None:
+                return known
         entry = AorEntry(leading, account_id)
         entry.has_inbox = self._waiting.has_inbox(entry.text)
         entry.listener = self.listener_of(entry.text)
@@ -404,6 +411,6 @@ class Locations:
     def _forget(self, entry: AorEntry) -> None:
         for uri in entry.uris:
             self._by_uri.pop(uri, None)
-        entry.uris.clear()
+        entry.uris = ()
         self._by_aor.pop(entry.aor, None)
         self._idle.pop(entry.aor, None)

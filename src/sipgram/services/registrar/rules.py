@@ -77,12 +77,17 @@ def expires_of(request: Message) -> int | None:
             number that is too large for its grammar, as in RFC 4475 scalar02, is an error.)
     """
     value = request.value(b"expires")
-    return None if value is None else _seconds(value, "Expires")
+    if value is None:
+        return None
+    if len(value) < 10 and value.isdigit():
+        return int(value)
+    return _seconds(value, "Expires")
 
 
 def grant(wished_s: int, settings: RegistrarSettings, *, fraction: float) -> int:
     """Return the seconds granted; ``fraction`` is a chance from 0 to 1 (D29)."""
-    granted = min(wished_s, settings.expires_max_s)
+    longest = settings.expires_max_s
+    granted = wished_s if wished_s < longest else longest
     if settings.spread and granted > SPREAD_ABOVE_S:
         granted -= int(granted * 0.1 * fraction)
     return granted
@@ -95,21 +100,21 @@ def wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
         ParseError: it is malformed.
         Refusal: 423 when it asks for less time than is granted here.
     """
+    expires_s = header if header is not None else settings.expires_s
+    usual = SipUri.usual(value[1:-1]) if value[:1] == b"<" and value[-1:] == b">" else None
+    if usual is not None:
+        _check_interval(expires_s, settings)
+        return Wish(value, value[1:-1], usual, expires_s, b"", ANY_METHOD, b"", 1.0)
     address = Address.parse(value, of="Contact")
     parsed = SipUri.parse(address.uri)
     if parsed.headers is not None:
         # RFC 4475 §3.3.4 (regbadct): a Contact with embedded headers in addr-spec form.
         raise ParseError(f"Contact has headers in its URI: {shown(address.uri)}")
-    expires_s = header if header is not None else settings.expires_s
-    params = dict(address.params) if address.params else {}
+    params = dict(address.params)
     own = params.pop(b"expires", None)
     if own is not None:
         expires_s = _seconds(own, "expires of Contact")
-    if expires_s < settings.expires_min_s and expires_s:
-        line = b"Min-Expires: %d" % settings.expires_min_s
-        raise Refusal(423, f"Interval Too Brief: {expires_s}", (line,))
-    if not params:
-        return Wish(value, address.uri, parsed, expires_s, b"", ANY_METHOD, b"", 1.0)
+    _check_interval(expires_s, settings)
     methods = params.get(b"methods") or b""
     return Wish(
         value=value,
@@ -122,6 +127,12 @@ def wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
         q=_quality(params.get(b"q")),
         reg_id=_reg_id(params),
     )
+
+
+def _check_interval(expires_s: int, settings: RegistrarSettings) -> None:
+    if 0 < expires_s < settings.expires_min_s:
+        line = b"Min-Expires: %d" % settings.expires_min_s
+        raise Refusal(423, f"Interval Too Brief: {expires_s}", (line,))
 
 
 def _seconds(value: bytes, name: str) -> int:

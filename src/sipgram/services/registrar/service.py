@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from sipgram.errors import ParseError, Refusal, Unavailable
 from sipgram.identity import Entropy
-from sipgram.services.answers import Commit, Done, Reply
+from sipgram.services.answers import Commitment, Done, Reply
 from sipgram.services.registrar import outbound, rules
 from sipgram.services.registrar.location import AorEntry, Binding, Locations
 from sipgram.services.registrar.rules import Wish
@@ -18,12 +18,33 @@ from sipgram.sip.message.uri import SipUri
 from sipgram.sip.sink import Flow
 
 
-class Changes(NamedTuple):
-    """What a REGISTER did to the bindings."""
+class Changes(Commitment):
+    """What one REGISTER does to the bindings of an AoR; the answer once it is on disk (D37)."""
 
-    put: list[Binding]
-    ended: list[Binding]
-    "Removed or replaced, of those that were there before."
+    __slots__ = ("_registrar", "contacts", "ended", "entry", "now", "put", "request")
+
+    def __init__(
+        self,
+        registrar: "Registrar",
+        entry: AorEntry,
+        contacts: Sequence[bytes],
+        request: Message,
+        now: float,
+    ) -> None:
+        """``contacts`` are the values of its Contact lines."""
+        self._registrar = registrar
+        self.entry = entry
+        self.contacts = contacts
+        self.request = request
+        self.now = now
+        self.put: list[Binding] = []
+        self.ended: list[Binding] = []  # Removed or replaced, of those that were there before.
+
+    def start(self, done: Done) -> None:
+        self._registrar.write(self, done)
+
+    def reply(self, error: Exception | None) -> Reply:
+        return self._registrar.written(self, error)
 
 
 class Routes(Connections, Protocol):
@@ -61,11 +82,11 @@ class Registrar:
         self._on_bound = on_bound
         self._on_moved = on_moved
         self._keep_alive = keep_alive
-        self._streams = Streams(locations, routes)
+        self._streams = Streams(locations, routes, forget=store.forget)
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float
-    ) -> Reply | Commit:
+    ) -> Reply | Changes:
         """Answer a REGISTER; ``account_id`` is who proved to have sent it, None without digest."""
         entry = self._locations.find(request.to_uri)  # Steps 1 and 5.
         if account_id is not None and account_id != entry.account_id:  # Step 4.
@@ -76,48 +97,35 @@ class Registrar:
             if binding is not None:
                 self._refresh(entry, binding, request, now)
                 return Reply(200, "", self._answer(entry, contacts, request, now))
-        if rules.asks_to_clear(contacts, request):  # Step 6.
-            changes = self._clear(entry, request, source, now)
+        changes = Changes(self, entry, contacts, request, now)
+        if rules.asks_to_clear(contacts, request):
+            self._clear(changes, source)  # Step 6.
         else:
-            changes = self._update(entry, contacts, request, source, now)  # Step 7.
+            self._update(changes, source)  # Step 7.
+        for binding in changes.ended:  # Now: what comes while this is being written must wait.
+            self._locations.tell_gone(entry, binding)
         if changes.put or changes.ended:
-            return self._commit(entry, changes, contacts, request, now)
+            return changes
         return Reply(200, "", self._answer(entry, contacts, request, now))  # Step 8.
 
-    def _commit(
-        self,
-        entry: AorEntry,
-        changes: "Changes",
-        contacts: Sequence[bytes],
-        request: Message,
-        now: float,
-    ) -> Commit:
-        """Answer once the change cannot be lost any more (D37)."""
+    def write(self, changes: Changes, done: Done) -> None:
+        """Begin to write what a REGISTER changed."""
         put, drop = changes.put, changes.ended
-        for binding in drop:  # Now: what comes while this is being written must wait for them.
-            self._locations.tell_gone(entry, binding)
         if drop:
             keys = {binding.key for binding in put}
             drop = [binding for binding in drop if binding.key not in keys]
+        self._store.commit(put=put, drop=drop, now=changes.now, done=done)
 
-        def start(done: Done) -> None:
-            self._store.commit(put=put, drop=drop, now=now, done=done)
-
-        def reply(error: Exception | None) -> Reply:
-            self._committed(entry, changes, error)
-            return Reply(200, "", self._answer(entry, contacts, request, now))
-
-        return Commit(start, reply)
-
-    def _committed(self, entry: AorEntry, changes: "Changes", error: Exception | None) -> None:
+    def written(self, changes: Changes, error: Exception | None) -> Reply:
         """Tell those who wait for a binding, or take the change back.
 
         §10.3 step 7: "If any one of them fails (for example, because the back-end database
         commit failed), the request MUST fail with a 500 (Server Error) response and all
         tentative binding updates MUST be removed."
         """
+        entry = changes.entry
         if error is not None:
-            self._undo(entry, changes)
+            self._undo(changes)
             raise error
         if changes.ended:
             self._tell_moved(changes)
@@ -127,6 +135,7 @@ class Registrar:
                 continue  # Replaced, or its account is gone, in the meantime.
             for told in self._on_bound:
                 told(entry, binding)
+        return Reply(200, "", self._answer(entry, changes.contacts, changes.request, changes.now))
 
     def _tell_moved(self, changes: "Changes") -> None:
         for old in changes.ended:
@@ -173,39 +182,31 @@ class Registrar:
         self._store.write_behind(binding, now)
 
     def _prolong(self, binding: Binding, wished_s: int, now: float) -> None:
-        granted = rules.grant(wished_s, self._settings, fraction=self._entropy.fraction())
-        binding.expires = now + granted
+        fraction = self._entropy.fraction()
+        binding.expires = now + rules.grant(wished_s, self._settings, fraction=fraction)
         binding.updated = now
         binding.is_silent = False
 
-    def _clear(self, entry: AorEntry, request: Message, source: Flow, now: float) -> "Changes":
+    def _clear(self, changes: Changes, source: Flow) -> None:
         """Remove all bindings (§10.3 step 6)."""
-        _check_order(entry.bindings, request, source, now)
-        changes = Changes([], [])
+        entry = changes.entry
+        _check_order(entry.bindings, changes.request, source, changes.now)
         for old in list(entry.bindings):
-            self._end(entry, old, changes)
-        return changes
+            self._end(old, changes)
 
-    def _update(
-        self,
-        entry: AorEntry,
-        contacts: Sequence[bytes],
-        request: Message,
-        source: Flow,
-        now: float,
-    ) -> "Changes":
+    def _update(self, changes: Changes, source: Flow) -> None:
         """Add, change and remove bindings: all of them or, on a fault, none (§10.3 step 7)."""
-        changes = Changes([], [])
+        entry, request, now = changes.entry, changes.request, changes.now
         path = outbound.path_of(request)
-        wishes = rules.wishes(contacts, request, self._settings)
+        wishes = rules.wishes(changes.contacts, request, self._settings)
         wishes = outbound.with_flows(request, wishes, path)
         via = outbound.hops_of(path)[0] if path else None
         if not entry.bindings and len(wishes) == 1 and wishes[0].expires_s:
             # A phone that comes, and no other is there: nothing to compare with or to take back.
             self._check_target(wishes[0])
             flow = self._routes.flow_to(via or wishes[0].parsed, source)
-            changes.put.append(self._bind(entry, wishes[0], flow, request, source, path, now))
-            return changes
+            self._bind(changes, wishes[0], flow, source, path)
+            return
         self._locations.drop_expired(entry, now)
         pairs = [(wish, self._routes.flow_to(via or wish.parsed, source)) for wish in wishes]
         for wish, flow in pairs:
@@ -214,44 +215,36 @@ class Registrar:
         try:
             for wish, flow in pairs:
                 for old in _matching(entry, wish, flow):
-                    self._end(entry, old, changes)
+                    self._end(old, changes)
                 if wish.expires_s:
-                    self._make_room(entry, changes)
-                    changes.put.append(self._bind(entry, wish, flow, request, source, path, now))
+                    self._make_room(changes)
+                    self._bind(changes, wish, flow, source, path)
         except Unavailable:
-            self._undo(entry, changes)
+            self._undo(changes)
             raise
-        return changes
 
-    def _bind(
-        self,
-        entry: AorEntry,
-        wish: Wish,
-        flow: Flow,
-        request: Message,
-        source: Flow,
-        path: bytes,
-        now: float,
-    ) -> Binding:
+    def _bind(self, changes: Changes, wish: Wish, flow: Flow, source: Flow, path: bytes) -> None:
+        entry, request, now = changes.entry, changes.request, changes.now
         binding = _binding(entry, wish, flow, request.call_id, request.cseq, path, now)
         binding.source = source
         self._prolong(binding, wish.expires_s, now)
         self._locations.attach(entry, binding)
+        changes.put.append(binding)
         if _is_behind_nat(wish, flow):
             self._keep_alive(binding)
         if flow.is_reliable:
             self._streams.watch(entry, flow)
-        return binding
 
-    def _end(self, entry: AorEntry, old: Binding, changes: Changes) -> None:
-        self._locations.detach(entry, old)
+    def _end(self, old: Binding, changes: Changes) -> None:
+        self._locations.detach(changes.entry, old)
         if old in changes.put:  # A contact that stands twice in one REGISTER.
             changes.put.remove(old)
         else:
             changes.ended.append(old)
 
-    def _undo(self, entry: AorEntry, changes: Changes) -> None:
+    def _undo(self, changes: Changes) -> None:
         """Put things back, but for what a later REGISTER has changed in the meantime."""
+        entry = changes.entry
         for binding in changes.put:
             self._locations.detach(entry, binding)
         if not self._locations.holds(entry):
@@ -267,11 +260,12 @@ class Registrar:
         if self._locations.is_own_address(host, wish.parsed.port or 5060):
             raise Refusal(403, f"Contact Is This Server: {wish.parsed}")
 
-    def _make_room(self, entry: AorEntry, changes: Changes) -> None:
+    def _make_room(self, changes: Changes) -> None:
         """Let the longest unheard contacts go when there are too many (D5)."""
+        entry = changes.entry
         over = len(entry.bindings) + 1 - self._settings.bindings_per_aor_max
         for binding in sorted(entry.bindings, key=lambda b: b.updated)[: max(0, over)]:
-            self._end(entry, binding, changes)
+            self._end(binding, changes)
 
     def restore(self, kept: KeptBinding, flow: Flow, *, left_s: float, now: float) -> None:
         """Take back a binding that was kept over a restart and has ``left_s`` seconds to go.
@@ -309,20 +303,20 @@ def _binding(
     entry: AorEntry, wish: Wish, flow: Flow, call_id: bytes, cseq: int, path: bytes, now: float
 ) -> Binding:
     return Binding(
-        aor=entry.text,
-        value=wish.value,
-        uri=wish.uri,
-        flow=flow,
-        expires=now,
-        call_id=call_id,
-        cseq=cseq,
-        updated=now,
-        instance=wish.instance,
-        methods=wish.methods,
-        params=wish.params,
-        q=wish.q,
-        reg_id=wish.reg_id,
-        path=path,
+        entry.text,
+        wish.value,
+        wish.uri,
+        flow,
+        now,
+        call_id,
+        cseq,
+        now,
+        wish.instance,
+        wish.methods,
+        wish.params,
+        wish.q,
+        wish.reg_id,
+        path,
     )
 
 

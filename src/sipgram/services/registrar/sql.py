@@ -21,12 +21,21 @@ PAGE_ROWS = 500
 class BindingRows:
     """The bindings table."""
 
-    def __init__(self, engine: AsyncEngine, writer: Writer, *, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        writer: Writer,
+        *,
+        wall: Callable[[], float],
+        certain: Callable[[], float] | None = None,
+    ) -> None:
+        """``wall`` is the time to stamp with, ``certain`` that by which things end (D35)."""
+        self._certain = certain or wall
         self._engine = engine
         self._writer = writer
         self._wall = wall
         self.failed = 0
-        "Refreshes that could not be written behind; the next refresh tries again."
+        "Refreshes and ends that could not be written behind; the next refresh tries again."
 
     def commit(
         self, *, put: Sequence[Binding], drop: Sequence[Binding], now: float, done: Done
@@ -40,7 +49,7 @@ class BindingRows:
         try:
             for binding in drop:
                 # D7: its device is waited for, even when this process ends now.
-                row = (binding.aor, binding.instance, binding.account_id, False, wall)
+                row = (binding.aor, binding.instance, binding.account_id, binding.is_page, wall)
                 submit("device_put", row, last)
                 submit("binding_drop", (binding.aor, binding.key), last)
             for binding in put:
@@ -67,6 +76,16 @@ class BindingRows:
         except Unavailable as error:
             note(error)
 
+    def forget(self, binding: Binding) -> None:
+        def note(error: Exception | None) -> None:
+            if error is not None:
+                self.failed += 1
+
+        try:
+            self._writer.submit("binding_drop", (binding.aor, binding.key), note)
+        except Unavailable as error:
+            note(error)
+
     async def load(self) -> AsyncIterator[KeptBinding]:
         """Yield every binding that has not expired."""
         table = tables.bindings
@@ -81,7 +100,7 @@ class BindingRows:
             table.c.path,
             table.c.reg_id,
         )
-        query = select(*columns).where(table.c.expires_utc > self._wall())
+        query = select(*columns).where(table.c.expires_utc > self._certain())
         async with self._engine.connect() as connection:
             async for row in await connection.stream(query.execution_options(yield_per=PAGE_ROWS)):
                 yield KeptBinding(

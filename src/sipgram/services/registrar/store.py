@@ -39,6 +39,9 @@ class BindingStore(Protocol):
     def write_behind(self, binding: Binding, now: float) -> None:
         """Note a refresh, some time; the phone's 200 does not wait for it."""
 
+    def forget(self, binding: Binding) -> None:
+        """Remove an ended binding of a WebSocket, some time; no restart is to know of it."""
+
 
 class NoBindingStore:
     """For servers whose bindings may end with them, as in tests."""
@@ -49,4 +52,7 @@ class NoBindingStore:
         done(None)
 
     def write_behind(self, binding: Binding, now: float) -> None:
+        return None
+
+    def forget(self, binding: Binding) -> None:
         return None

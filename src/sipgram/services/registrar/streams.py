@@ -28,7 +28,15 @@ class Connections(Protocol):
 class Streams:
     """The connections that bindings are on; no more than there are connections."""
 
-    def __init__(self, locations: Locations, connections: Connections) -> None:
+    def __init__(
+        self,
+        locations: Locations,
+        connections: Connections,
+        *,
+        forget: Callable[[Binding], None],
+    ) -> None:
+        """``forget`` removes what a restart would find of a binding that has ended."""
+        self._forget = forget
         self._locations = locations
         self._connections = connections
         self._watched: dict[Flow, dict[AorEntry, None]] = {}
@@ -47,8 +55,10 @@ class Streams:
         others: dict[bytes, list[Binding]] = {}
         for entry in self._watched.pop(flow):
             for binding in [b for b in entry.bindings if b.flow is flow]:
-                if binding.reg_id:
+                if binding.reg_id or binding.is_page:
                     self._locations.lose(entry, binding)
+                    if binding.is_page:  # It does not come back: the next load is another.
+                        self._forget(binding)
                 else:
                     others.setdefault(_next_hop(binding), []).append(binding)
         for hop, bindings in others.items():

@@ -49,10 +49,9 @@ class SipUri(NamedTuple):
         Raises:
             ParseError: status 416 for another scheme, else 400.
         """
-        usual = _USUAL_URI_RE.fullmatch(text)
+        usual = cls.usual(text)
         if usual is not None:
-            port = usual[3]
-            return cls(b"sip", usual[1], None, usual[2], int(port) if port else None, (), None)
+            return usual
         match = _URI_RE.fullmatch(text)
         if match is None:
             scheme = _SCHEME_RE.match(text)
@@ -71,6 +70,15 @@ class SipUri(NamedTuple):
             params=_pairs(match["params"]),
             headers=match["headers"],
         )
+
+    @classmethod
+    def usual(cls, text: bytes) -> "SipUri | None":
+        """Read ``sip:user@host:port`` or the same without port, None when it is another form."""
+        found = _USUAL_URI_RE.fullmatch(text)
+        if found is None:
+            return None
+        user, host, port = found.groups()
+        return cls(b"sip", user, None, host, None if port is None else int(port), (), None)
 
     def __bytes__(self) -> bytes:
         userinfo = b""
@@ -125,7 +133,8 @@ class Aor(NamedTuple):
         """
         usual = _USUAL_AOR_RE.fullmatch(uri)
         if usual is not None:
-            return cls(usual[1].decode("ascii"), usual[2].decode("ascii"))
+            user, domain = usual.groups()
+            return cls(user.decode(), domain.decode())
         lower = uri[:5].lower()
         if lower.startswith(b"tel:"):
             return cls(_e164(uri), "")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sipgram.errors import Error
 from sipgram.identity import Entropy
-from sipgram.services.answers import Commit, Done, Reply
+from sipgram.services.answers import Commitment, Done, Reply
 from sipgram.services.registrar.location import AorEntry, Binding, Locations, OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.streams import Opened
@@ -32,6 +32,7 @@ class ToldStore:
         self.put: list[Binding] = []
         self.drop: list[Binding] = []
         self.behind: list[Binding] = []
+        self.forgotten: list[Binding] = []
         self.error: Error | None = None
         self.is_full = False
 
@@ -47,6 +48,9 @@ class ToldStore:
 
     def write_behind(self, binding: Binding, now: float) -> None:
         self.behind.append(binding)
+
+    def forget(self, binding: Binding) -> None:
+        self.forgotten.append(binding)
 
     @property
     def kept(self) -> set[bytes]:
@@ -125,7 +129,7 @@ class Rig:
             *contacts, expires=expires, aor=aor, call_id=call_id, cseq=cseq, headers=headers
         )
         answer = self.registrar.handle(message, source or self.flow, account_id, now)
-        return finish(answer) if isinstance(answer, Commit) else answer
+        return finish(answer) if isinstance(answer, Commitment) else answer
 
     def uris(self, aor: bytes = b"sip:bob@example.com") -> list[bytes]:
         """The contacts of an AoR, in the order of their coming."""
@@ -137,7 +141,7 @@ class Rig:
         return binding
 
 
-def finish(commit: Commit) -> Reply:
+def finish(commit: Commitment) -> Reply:
     """Do what dispatch does with a commit; raise what it would turn into an answer."""
     heard: list[Exception | None] = []
     try:

@@ -3,7 +3,7 @@
 import pytest
 
 from sipgram.errors import Unavailable
-from sipgram.services.answers import Commit
+from sipgram.services.answers import Commitment
 from sipgram.testing.recording import RecordingFlow
 
 from .rig import HOME, INSTANCE, Rig, contacts_of, finish, registering
@@ -20,7 +20,7 @@ async def test_d37_a_change_waits_for_its_commit(expires: bytes) -> None:
         registering(HOME if expires == b"0" else WORK, expires=expires, cseq=2), rig.flow, None, 1.0
     )
 
-    assert isinstance(answer, Commit)
+    assert isinstance(answer, Commitment)
     assert len(rig.store.put) + len(rig.store.drop) == 1
     finish(answer)
     assert len(rig.store.put) + len(rig.store.drop) == 2
@@ -32,7 +32,7 @@ async def test_d37_an_unchanged_refresh_touches_memory_only() -> None:
 
     answer = rig.registrar.handle(registering(HOME, expires=b"600", cseq=2), rig.flow, None, 50.0)
 
-    assert not isinstance(answer, Commit)
+    assert not isinstance(answer, Commitment)
     assert len(rig.store.put) == 1
     assert rig.store.behind == [rig.binding()]
     assert rig.binding().expires == 650.0
@@ -46,7 +46,7 @@ async def test_d37_a_refresh_is_unchanged_when_the_contact_lies_elsewhere_too() 
 
     answer = rig.registrar.handle(registering(HOME, cseq=2), rig.flow, None, 50.0)
 
-    assert not isinstance(answer, Commit)
+    assert not isinstance(answer, Commitment)
 
 
 @pytest.mark.parametrize("spelling", [b";expires=120", b";Expires=120", b"; expires = 120"])
@@ -132,8 +132,8 @@ async def test_d37_a_refresh_does_not_overtake_the_commit_that_it_refreshes() ->
 
     second = rig.registrar.handle(registering(HOME, cseq=2), rig.flow, None, 0.1)
 
-    assert isinstance(first, Commit)
-    assert isinstance(second, Commit), "a 200 for a binding that is not on disk yet"
+    assert isinstance(first, Commitment)
+    assert isinstance(second, Commitment), "a 200 for a binding that is not on disk yet"
     finish(first)
     finish(second)
     assert rig.binding().cseq == 2
@@ -146,7 +146,7 @@ async def test_d37_a_late_failure_does_not_undo_a_newer_registration() -> None:
     await rig.register(WORK + INSTANCE, cseq=2)
     rig.store.error = Unavailable("the disk is full")
 
-    assert isinstance(first, Commit)
+    assert isinstance(first, Commitment)
     with pytest.raises(Unavailable):
         finish(first)
 

@@ -15,7 +15,7 @@ from sipgram.db.writer import Writer
 from sipgram.errors import PeerError, Refusal, SettingsError, Unavailable
 from sipgram.http.caller import Buckets, Guard
 from sipgram.identity import Entropy
-from sipgram.server.announcer import Announcer
+from sipgram.server.api.announcer import Announcer
 from sipgram.services.auth.table import AccountTable
 from sipgram.services.directory import Resident
 from sipgram.services.keys.service import KeyRing
@@ -39,7 +39,7 @@ from sipgram.services.webhooks.caller import WebhookCaller
 from sipgram.services.webhooks.rules import new_secret
 from sipgram.services.webhooks.service import Webhooks
 from sipgram.services.webhooks.sql import WebhookRows
-from sipgram.settings import Settings
+from sipgram.settings import HttpSettings, Settings
 from sipgram.sip.message.message import Message
 from sipgram.sip.proxy import Proxy
 from sipgram.sip.sink import Flow
@@ -104,28 +104,8 @@ class Api:
             entropy=base.entropy,
             wall=time.time,
         )
-        self.guard = Guard(
-            self.keys,
-            buckets=Buckets(loop.time, per_minute=settings.per_minute, callers_max=CALLERS_MAX),
-            refusals=Buckets(
-                loop.time, per_minute=settings.wrong_keys_per_minute, callers_max=CALLERS_MAX
-            ),
-            clock=loop.time,
-            query_key=settings.key_in_query,
-            origins=settings.origins,
-        )
-        self.outbox = Outbox(
-            OutboxRows(base.engine, base.writer, record_s=settings.record_s),
-            injector,
-            ids=base.mailroom.ids,
-            secret=base.secret,
-            domain=domains[0],
-            settings=settings,
-            clock=loop.time,
-            wall=time.time,
-            cancel=base.mailroom.cancel,
-            leading=self.directory.leading,
-        )
+        self.guard = _guard(self.keys, settings)
+        self.outbox = self._outbox(base, injector)
         self.listeners = Listeners(
             EventRows(base.engine, base.writer, keep_s=settings.events_s),
             hub=Hub(streams_max=settings.streams_max, events_max=settings.stream_events_max),
@@ -157,6 +137,21 @@ class Api:
         self._records = MessageRecords(base.engine)
         self._entropy = base.entropy
         self._secret = base.secret
+
+    def _outbox(self, base: Foundation, injector: Injector) -> Outbox:
+        settings = base.settings.http
+        return Outbox(
+            OutboxRows(base.engine, base.writer, record_s=settings.record_s),
+            injector,
+            ids=base.mailroom.ids,
+            secret=base.secret,
+            domain=base.settings.server.domains[0],
+            settings=settings,
+            clock=asyncio.get_running_loop().time,
+            wall=time.time,
+            cancel=base.mailroom.cancel,
+            leading=self.directory.leading,
+        )
 
     def routers(self) -> tuple[APIRouter, ...]:
         """Return the routes of every feature."""
@@ -239,6 +234,18 @@ class Api:
             if "message.received" in hook.kinds:  # It is a use of the listener.
                 self.listeners.use(hook.aor, hook.account_id)
         await self.listeners.tick()
+
+
+def _guard(keys: KeyRing, settings: HttpSettings) -> Guard:
+    clock = asyncio.get_running_loop().time
+    return Guard(
+        keys,
+        buckets=Buckets(clock, per_minute=settings.per_minute, callers_max=CALLERS_MAX),
+        refusals=Buckets(clock, per_minute=settings.wrong_keys_per_minute, callers_max=CALLERS_MAX),
+        clock=clock,
+        query_key=settings.key_in_query,
+        origins=settings.origins,
+    )
 
 
 def build_api(
