@@ -94,7 +94,7 @@ class Api:
     """The running parts of the API."""
 
     def __init__(self, base: Foundation, injector: Injector) -> None:
-        loop, settings = asyncio.get_running_loop(), base.settings.http
+        settings = base.settings.http
         domains = base.settings.server.domains
         self.directory = Residents(base.locations, base.accounts)
         self.keys = KeyRing(
