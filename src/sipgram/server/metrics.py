@@ -41,6 +41,17 @@ class ServerCollector(Collector):
         yield CounterMetricFamily(
             "sipgram_keep_alives", "Sent to UDP phones behind NAT", server.keep_alives.sent
         )
+        yield CounterMetricFamily(
+            "sipgram_pushes_dropped", "Not told: the queue was full", server.pusher.dropped
+        )
+        for name, text, counts in (
+            ("sipgram_pushes", "Wake-ups told to push services", server.pusher.told),
+            ("sipgram_pushes_failed", "Wake-ups given up", server.pusher.failed),
+        ):
+            pushes = CounterMetricFamily(name, text, labels=["service"])
+            for service, count in counts.items():
+                pushes.add_metric([service], count)
+            yield pushes
         table = server.endpoint.table
         for name, text, value in (
             ("sipgram_bindings", "Contacts registered", server.locations.bindings_count),
