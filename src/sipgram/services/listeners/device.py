@@ -7,6 +7,7 @@ from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.sip.message.reply import build
 from sipgram.sip.preferences import Features
+from sipgram.sip.push import Push
 from sipgram.sip.sink import Flow
 
 INSTANCE: Final = b'"<urn:sipgram:api>"'
@@ -59,7 +60,7 @@ class CommitFlow:
 class VirtualDevice:
     """A contact of an account that is always there (``messaging.service.Device``)."""
 
-    __slots__ = ("account_id", "aor", "flow", "is_silent", "name", "source", "uri", "used_utc")
+    __slots__ = ("account_id", "aor", "flow", "is_silent", "name", "push", "source", "uri", "used_utc")
 
     instance = INSTANCE
     routes = b""
@@ -76,6 +77,7 @@ class VirtualDevice:
         self.flow = flow
         self.source = flow
         self.is_silent = False
+        self.push: Push | None = None  # It never sleeps.
         self.used_utc = used_utc
 
     @property

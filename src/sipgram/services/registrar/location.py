@@ -132,6 +132,7 @@ class Listener(Target, Protocol):
     reg_id: int
     updated: float
     q: float
+    push: Push | None
 
     @property
     def features(self) -> Features:
