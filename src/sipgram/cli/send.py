@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,12 +14,16 @@ from sipgram.client.messages import NoAnswer, Outcome, Rejected, Sent, is_text
 
 def send(
     to: Annotated[
-        str, typer.Argument(metavar="TO", help="bob, bob@example.com, or a sip: or tel: URI.")
+        str,
+        typer.Argument(
+            metavar="TO",
+            help="bob, bob@example.com, or a sip: or tel: URI; with --csv this is the text.",
+        ),
     ],
     text: Annotated[
         str, typer.Argument(metavar="TEXT", help="The text; - reads it from standard input.")
-    ],
-    aor: session.From,
+    ] = "",
+    aor: session.From = "",
     server: session.Server = None,
     password_env: session.PasswordEnv = None,
     content_type: Annotated[str, typer.Option(metavar="T", help="Type of the text.")] = (
@@ -30,11 +35,31 @@ def send(
     as_json: session.Json = False,
     trace: session.Trace = False,
     timeout: session.Timeout = None,
+    to_many: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", metavar="FILE", help="Send the text, with its {columns}, to each line."
+        ),
+    ] = None,
+    api: Annotated[
+        str, typer.Option("--api", metavar="URL", help="With --csv: the server's HTTP API.")
+    ] = "http://127.0.0.1:8080",
+    key_env: Annotated[
+        str, typer.Option("--key-env", metavar="VAR", help="With --csv: what holds the API key.")
+    ] = "SIPGRAM_API_KEY",
 ) -> None:
     """Send a message and say what became of it.
 
     Exit code: 0 delivered, 3 stored, 4 refused, 5 no answer, 2 bad usage.
     """
+
+    if to_many is not None:
+        from sipgram.cli.bulk import send_csv
+
+        send_csv(to_many, text or to, sender=aor or None, api=api, key_env=key_env)
+        return
+    if not text or not aor:
+        raise typer.BadParameter("TEXT and --from are needed")
 
     async def work() -> int:
         me = session.client(aor, server=server, password_env=password_env, trace=trace)

@@ -142,7 +142,7 @@ async def build(
     carrier = contacts.dialler
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
     rearm = endpoint.after_batch
-    parts = Foundation(settings, *kept[:4], entropy, locations, mailroom)
+    parts = Foundation(settings, *kept[:4], entropy, locations, mailroom, gate)
     api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
     mailroom.attach(
         *(endpoint.table, locations.find, locations),

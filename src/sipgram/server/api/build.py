@@ -15,9 +15,14 @@ from sipgram.db.writer import Writer
 from sipgram.errors import PeerError, Refusal, SettingsError, Unavailable
 from sipgram.http.caller import Buckets, Guard
 from sipgram.identity import Entropy
+from sipgram.server.admission import Gate
+from sipgram.server.api import statistics
 from sipgram.server.api.announcer import Announcer
+from sipgram.services.auth import http as auth_http
+from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
 from sipgram.services.directory import Resident
+from sipgram.services.keys import http as keys_http
 from sipgram.services.keys.service import KeyRing
 from sipgram.services.keys.sql import KeyRows
 from sipgram.services.listeners import http as listeners_http
@@ -33,10 +38,11 @@ from sipgram.services.outbox import http as outbox_http
 from sipgram.services.outbox.desk import Desk
 from sipgram.services.outbox.service import Outbox
 from sipgram.services.outbox.sql import OutboxRows
+from sipgram.services.registrar import http as registrar_http
 from sipgram.services.registrar.location import Locations
 from sipgram.services.webhooks import http as webhooks_http
 from sipgram.services.webhooks.caller import WebhookCaller
-from sipgram.services.webhooks.rules import new_secret
+from sipgram.services.webhooks.rules import check_url, new_secret
 from sipgram.services.webhooks.service import Webhooks
 from sipgram.services.webhooks.sql import WebhookRows
 from sipgram.settings import HttpSettings, Settings
@@ -88,6 +94,7 @@ class Foundation(NamedTuple):
     entropy: Entropy
     locations: Locations
     mailroom: Mailroom
+    gate: Gate | None
 
 
 class Api:
@@ -133,10 +140,10 @@ class Api:
             directory=self.directory,
             body_bytes_max=base.settings.messaging.body_bytes_max,
             default_domain=domains[0],
+            check_url=lambda url: check_url(url, may_be_private=hooks.allow_private),
         )
         self._records = MessageRecords(base.engine)
-        self._entropy = base.entropy
-        self._secret = base.secret
+        self._base = base
 
     def _outbox(self, base: Foundation, injector: Injector) -> Outbox:
         settings = base.settings.http
@@ -155,13 +162,18 @@ class Api:
 
     def routers(self) -> tuple[APIRouter, ...]:
         """Return the routes of every feature."""
+        clock = asyncio.get_running_loop().time
         return (
+            auth_http.routes(AccountRows(self._base.engine), refresh=self._refresh, wall=time.time),
+            registrar_http.routes(self._base.locations, self._records, clock),
+            keys_http.routes(self.keys),
+            statistics.routes(self.figures),
             outbox_http.routes(self.desk, self._records),
             listeners_http.routes(self.listeners, self.directory),
             webhooks_http.routes(
                 self.webhooks,
                 self.directory,
-                entropy=self._entropy,
+                entropy=self._base.entropy,
                 use=self.listeners.use,
                 wall=time.time,
                 callback=self._callback_secret,
@@ -200,8 +212,37 @@ class Api:
 
     def _callback_secret(self, caller: str) -> str:
         """Return what signs the callbacks of a caller's messages."""
-        key = blake2b(b"callback " + caller.encode(), key=self._secret[:32], digest_size=32)
+        key = blake2b(b"callback " + caller.encode(), key=self._base.secret[:32], digest_size=32)
         return new_secret(key.digest())
+
+    async def _refresh(self) -> None:
+        """Let the location table and the check of senders know of changed accounts, at once."""
+        if self._base.accounts is not None and await self._base.accounts.refresh():
+            if self._base.gate is not None:
+                self._base.gate.forget()
+            self._base.locations.forget_accounts()
+
+    def figures(self) -> dict[str, int]:
+        """Return what operators ask for first."""
+        base = self._base
+        ledger = base.mailroom.ledger
+        return {
+            "accounts": 0 if base.accounts is None else len(base.accounts),
+            "bindings": base.locations.bindings_count,
+            "messages_waiting": ledger.waiting_count,
+            "messages_stored": base.mailroom.deposits.stored,
+            "copies_taken": ledger.taken,
+            "copies_refused": ledger.refused,
+            "devices_away": ledger.away_count,
+            "outbox_waiting": len(self.outbox),
+            "outbox_accepted": self.outbox.accepted,
+            "keys": len(self.keys),
+            "listeners": len(self.listeners),
+            "streams": self.listeners.hub.count,
+            "webhook_events_waiting": self.webhooks.waiting,
+            "webhook_events_told": self.webhooks.told,
+            "webhook_events_given_up": self.webhooks.died,
+        }
 
     async def load(self) -> None:
         """Read what is kept, before anybody is served."""

@@ -83,6 +83,17 @@ class AccountRows:
         async with self._transaction() as connection:
             return await self._records(connection, list(ids))
 
+    async def find(self, name: Name) -> AccountRecord | None:
+        """Return the account that is called exactly so."""
+        aliases = tables.aliases
+        query = select(aliases.c.account_id).where(
+            aliases.c.user == name.user, aliases.c.domain == name.domain
+        )
+        async with self._transaction() as connection:
+            ids = (await connection.execute(query)).scalars().all()
+            found = await self._records(connection, ids)
+        return found[0] if found else None
+
     async def news(self, after: int) -> tuple[int, list[AccountId] | None]:
         """Return the newest change's number and whose accounts changed since ``after``.
 
