@@ -11,42 +11,45 @@ from sipgram.cli import session
 from sipgram.client.client import Client
 from sipgram.client.messages import NoAnswer, Outcome, Rejected, Sent, is_text
 
+To = Annotated[
+    str,
+    typer.Argument(
+        metavar="TO", help="bob, bob@example.com, a sip: or tel: URI; with --csv: the text."
+    ),
+]
+Text = Annotated[
+    str, typer.Argument(metavar="TEXT", help="The text; - reads it from standard input.")
+]
+ContentType = Annotated[str, typer.Option(metavar="T", help="Type of the text.")]
+Expires = Annotated[
+    int | None, typer.Option(metavar="S", min=0, help="Worth delivering for so many seconds.")
+]
+Csv = Annotated[
+    Path | None,
+    typer.Option("--csv", metavar="FILE", help="Send the text, with its {columns}, to each line."),
+]
+ApiUrl = Annotated[
+    str, typer.Option("--api", metavar="URL", help="With --csv: the server's HTTP API.")
+]
+KeyEnv = Annotated[
+    str, typer.Option("--key-env", metavar="VAR", help="With --csv: what holds the API key.")
+]
+
 
 def send(
-    to: Annotated[
-        str,
-        typer.Argument(
-            metavar="TO",
-            help="bob, bob@example.com, or a sip: or tel: URI; with --csv this is the text.",
-        ),
-    ],
-    text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="The text; - reads it from standard input.")
-    ] = "",
+    to: To,
+    text: Text = "",
     aor: session.From = "",
     server: session.Server = None,
     password_env: session.PasswordEnv = None,
-    content_type: Annotated[str, typer.Option(metavar="T", help="Type of the text.")] = (
-        "text/plain"
-    ),
-    expires: Annotated[
-        int | None, typer.Option(metavar="S", min=0, help="Worth delivering for so many seconds.")
-    ] = None,
+    content_type: ContentType = "text/plain",
+    expires: Expires = None,
     as_json: session.Json = False,
     trace: session.Trace = False,
     timeout: session.Timeout = None,
-    to_many: Annotated[
-        Path | None,
-        typer.Option(
-            "--csv", metavar="FILE", help="Send the text, with its {columns}, to each line."
-        ),
-    ] = None,
-    api: Annotated[
-        str, typer.Option("--api", metavar="URL", help="With --csv: the server's HTTP API.")
-    ] = "http://127.0.0.1:8080",
-    key_env: Annotated[
-        str, typer.Option("--key-env", metavar="VAR", help="With --csv: what holds the API key.")
-    ] = "SIPGRAM_API_KEY",
+    to_many: Csv = None,
+    api: ApiUrl = "http://127.0.0.1:8080",
+    key_env: KeyEnv = "SIPGRAM_API_KEY",
 ) -> None:
     """Send a message and say what became of it.
 

@@ -93,7 +93,10 @@ def test_time_to_try_again_is_said(run: Run, beside: PeerThread) -> None:
     ("arguments", "line"),
     [
         (("--from", "alice"), "account is not sip:USER@DOMAIN: 'alice'"),
-        ((*FROM, "--server", "smtp:x:1"), "transport is not one of udp, tcp, tls: 'smtp:x:1'"),
+        (
+            (*FROM, "--server", "smtp:x:1"),
+            "transport is not one of udp, tcp, tls, ws, wss: 'smtp:x:1'",
+        ),
         ((*FROM, "--password-env", "NOT_SET"), "environment variable is not set: NOT_SET"),
         ((*FROM, "--server", "udp:127.0.0.1:9", "--content-type", "a\r\nb"), "holds CR or LF"),
     ],

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from .http_house import ALICE, BOB, UDP, client_of, command, new_key, served
 from .running import Serve
@@ -98,24 +97,22 @@ async def test_each_bad_parameter_is_named(tmp_path: Path) -> None:
             assert name in [error.get("parameter") for error in found["errors"]], (path, found)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/v1/nothing", 404),
-        ("GET", "/v1/../../etc/passwd", 404),
-        ("GET", "/docs/..%2f..%2f..%2fetc%2fpasswd", 404),
-        ("GET", "/docs/%2e%2e/%2e%2e/etc/passwd", 404),
-        ("PATCH", "/v1/messages", 405),
-        ("POST", "/send", 405),
-    ],
+ABSENT = (
+    ("GET", "/v1/nothing", 404),
+    ("GET", "/v1/../../etc/passwd", 404),
+    ("GET", "/docs/..%2f..%2f..%2fetc%2fpasswd", 404),
+    ("GET", "/docs/%2e%2e/%2e%2e/etc/passwd", 404),
+    ("PATCH", "/v1/messages", 405),
+    ("POST", "/send", 405),
 )
-async def test_what_is_not_there_is_a_problem_too(
-    tmp_path: Path, method: str, path: str, status: int
-) -> None:
-    async with asked(tmp_path) as (_, client):
-        answer = await client.request(method, path)
 
-    assert problem_of(answer)["status"] == status
+
+async def test_what_is_not_there_is_a_problem_too(tmp_path: Path) -> None:
+    async with asked(tmp_path) as (_, client):
+        for method, path, status in ABSENT:
+            answer = await client.request(method, path)
+
+            assert problem_of(answer)["status"] == status, path
 
 
 async def test_bodies_are_bounded_also_those_of_unknown_length(tmp_path: Path) -> None:

@@ -60,7 +60,17 @@ class CommitFlow:
 class VirtualDevice:
     """A contact of an account that is always there (``messaging.service.Device``)."""
 
-    __slots__ = ("account_id", "aor", "flow", "is_silent", "name", "push", "source", "uri", "used_utc")
+    __slots__ = (
+        "account_id",
+        "aor",
+        "flow",
+        "is_silent",
+        "name",
+        "push",
+        "source",
+        "uri",
+        "used_utc",
+    )
 
     instance = INSTANCE
     routes = b""
