@@ -18,6 +18,7 @@ class Tool(Enum):
     CHROMIUM = ("chromium", "chromium", ("--version",), "Chromium ")
     LINPHONE = ("linphone-daemon", "linphone-cli", ("--help",), "")
     TWINKLE = ("twinkle-console", "twinkle-console", ("--version",), "Twinkle ")
+    CURL = ("curl", "curl", ("--version",), "curl ")
     NFT = ("nft", "nftables", ("--version",), "nftables ")
 
     def __init__(

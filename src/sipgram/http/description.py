@@ -62,6 +62,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
         "key": {"type": "http", "scheme": "bearer"},
         "account": {"type": "http", "scheme": "basic"},
     }
+    if "/metrics" in found["paths"]:
+        text = {"text/plain": {"schema": {"type": "string"}}}
+        found["paths"]["/metrics"]["get"]["responses"]["200"]["content"] = text
     for path, methods in found["paths"].items():
         for operation in methods.values():
             operation["responses"].pop("422", None)

@@ -24,6 +24,11 @@ from sipgram.services.outbox.wire import (
 WAIT_MAX_S: Final = 30.0
 ID_MAX: Final = 2**63 - 1
 PAGE_MAX: Final = 500
+TEXT_CHARS_MAX: Final = 4_000
+"""Of a GET: escaped, its line stays under the 64 KiB that the HTTP parser takes."""
+OUTCOMES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"model": Answer, "description": "With wait: all have their outcome."}
+}
 
 Wait = Annotated[float, Query(ge=0, le=WAIT_MAX_S, description="Seconds to wait for the outcome.")]
 Key = Annotated[
@@ -50,12 +55,16 @@ def routes(desk: Desk, records: Records) -> APIRouter:
 
 def _add_get(router: APIRouter, desk: Desk) -> None:
     @router.get(
-        "/send", status_code=202, response_model=Answer, summary="Send a text by a plain GET"
+        "/send",
+        status_code=202,
+        response_model=Answer,
+        summary="Send a text by a plain GET",
+        responses=OUTCOMES,
     )
     async def send(
         caller: Sender,
         to: Annotated[str, Query(min_length=1, max_length=256)],
-        text: Annotated[str, Query(max_length=65_000)],
+        text: Annotated[str, Query(max_length=TEXT_CHARS_MAX)],
         sender: Annotated[str | None, Query(alias="from", min_length=1, max_length=256)] = None,
         id: Annotated[
             str, Query(max_length=200, description="Makes a GET that is sent twice harmless.")
@@ -83,7 +92,7 @@ def _add_posts(router: APIRouter, desk: Desk) -> None:
         status_code=202,
         response_model=Answer,
         summary="Send a message to one or many",
-        responses={200: {"model": Answer, "description": "With wait: all have their outcome."}},
+        responses=OUTCOMES,
     )
     async def post(
         request: Request,
