@@ -114,6 +114,13 @@ class Guard:
             raise Problem(403, f"this needs the scope {scope}")
         return caller
 
+    def still(self, request: HTTPConnection, caller: Caller) -> bool:
+        """Say whether a caller may go on with what takes long: its key may have ended since."""
+        authorization = request.headers.get("authorization", "")
+        peer = request.client.host if request.client else ""
+        key = request.query_params.get("key", "") if self._query_key else ""
+        return self._callers.caller_of(authorization, key, peer) == caller
+
     def log(self, who: str, reason: str, path: str) -> None:
         """Log a refusal, the same one once a minute."""
         now = self._clock()

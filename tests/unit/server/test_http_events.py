@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from sipgram.testing.messages import request
 
-from .http_house import ALICE, BOB, client_of, new_key, served
+from .http_house import ALICE, BOB, client_of, command, new_key, served, until_state
 from .running import Serve
 from .test_http_send import taken
 from .test_lifecycle import Phone
@@ -158,3 +158,66 @@ async def test_a_web_socket_hears_the_same_events(tmp_path: Path) -> None:
     assert (event["type"], event["data"]["text"]) == ("message.received", "one")
     assert event["event_id"].isdigit()
     assert refused.value.response.status_code == 401
+
+
+IMDN = """<?xml version="1.0" encoding="UTF-8"?>
+<imdn xmlns="urn:ietf:params:xml:ns:imdn"><message-id>{id}</message-id>
+<datetime>2026-11-25T12:00:00Z</datetime>
+<display-notification><status><displayed/></status></display-notification></imdn>"""
+TYPING = """<?xml version="1.0" encoding="UTF-8"?>
+<isComposing xmlns="urn:ietf:params:xml:ns:im-iscomposing"><state>active</state></isComposing>"""
+
+
+def typed_from(phone: Phone, sender: str, to: str, content_type: str, body: str) -> bytes:
+    raw = text_from(phone, sender, to, body, content_type.partition("/")[2][:6])
+    return raw.replace(b"Content-Type: text/plain", f"Content-Type: {content_type}".encode())
+
+
+async def test_typing_is_heard_and_a_receipt_makes_a_message_displayed(tmp_path: Path) -> None:
+    key = new_key(tmp_path, ALICE)
+    async with served(tmp_path, key=key) as (serve, client):
+        with Phone(serve) as bob, Phone(serve) as mallory:
+            await bob.register("bob")
+            async with heard(client) as stream:
+                body = {"to": BOB, "text": "Hi", "receipts": ["delivered", "displayed"]}
+                sending = asyncio.create_task(client.post("/v1/messages?wait=5", json=body))
+                message = await taken(bob)
+                id = (await sending).json()["id"]
+                eve = "sip:eve@example.com"
+                receipt = IMDN.format(id=id)
+                mallory.send(typed_from(mallory, eve, ALICE, "message/imdn+xml", receipt))
+                await mallory.read()
+                before = (await client.get(f"/v1/messages/{id}")).json()["state"]
+                bob.send(typed_from(bob, BOB, ALICE, "application/im-iscomposing+xml", TYPING))
+                bob.send(typed_from(bob, BOB, ALICE, "message/imdn+xml", receipt))
+                found = await until_state(client, id, "displayed")
+                events = [await stream.next() for _ in range(6)]
+
+    assert b"imdn.Message-ID: " + id.encode() in message.body
+    assert before == "delivered"
+    assert found["displayed"] >= found["delivered"]
+    assert sorted(event["type"] for event in events) == [
+        "message.delivered",
+        "message.displayed",
+        "message.receipt",
+        "message.receipt",
+        "message.sent",
+        "typing",
+    ]
+
+
+async def test_a_stream_ends_with_its_key(tmp_path: Path) -> None:
+    key, other = new_key(tmp_path, BOB), new_key(tmp_path, BOB)
+    async with served(tmp_path, key=key) as (serve, client), client_of(serve, other) as good:
+        with Phone(serve) as alice:
+            async with heard(client) as stream, heard(good) as witness:
+                command("key", "revoke", key.split("_")[1], "--data", str(tmp_path))
+                async with asyncio.timeout(5):
+                    while (await client.get("/v1/key")).status_code == 200:  # noqa: ASYNC110
+                        await asyncio.sleep(0)
+                alice.send(text_from(alice, ALICE, BOB, "secret", "b1"))
+                heard_by_other = await witness.next()
+                with pytest.raises(AssertionError, match="has ended"):
+                    await stream.next()
+
+    assert heard_by_other["data"]["text"] == "secret"

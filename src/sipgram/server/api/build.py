@@ -164,11 +164,11 @@ class Api:
         """Return the routes of every feature."""
         clock = asyncio.get_running_loop().time
         return (
+            outbox_http.routes(self.desk, self._records),
             auth_http.routes(AccountRows(self._base.engine), refresh=self._refresh, wall=time.time),
             registrar_http.routes(self._base.locations, self._records, clock),
             keys_http.routes(self.keys),
             statistics.routes(self.figures),
-            outbox_http.routes(self.desk, self._records),
             listeners_http.routes(self.listeners, self.directory),
             webhooks_http.routes(
                 self.webhooks,

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request, WebSocket, WebSocketDisconnect
@@ -47,9 +47,9 @@ def routes(listeners: Listeners, directory: Directory) -> APIRouter:
         aors = _accounts(listeners, directory, caller, account)
         after = _number(last_event_id or last)
         stream = listeners.hub.open(aors)  # Before the inbox is read: there is no gap between.
-        return StreamingResponse(
-            _lines(listeners, stream, aors, after), media_type="text/event-stream"
-        )
+        guard: Guard = request.app.state.guard
+        hearing = Hearing(listeners, stream, aors, lambda: guard.still(request, caller))
+        return StreamingResponse(_lines(hearing, after), media_type="text/event-stream")
 
     @router.websocket("/v1/events")
     async def events_ws(websocket: WebSocket) -> None:
@@ -65,7 +65,8 @@ def routes(listeners: Listeners, directory: Directory) -> APIRouter:
         except (Problem, Error) as error:
             await websocket.send_denial_response(of_error(error))
             return
-        await _serve(websocket, listeners, stream, aors, _number(text))
+        hearing = Hearing(listeners, stream, aors, lambda: guard.still(websocket, caller))
+        await _serve(websocket, hearing, _number(text))
 
     return router
 
@@ -87,49 +88,62 @@ def _accounts(
     return tuple(dict.fromkeys(names))
 
 
-async def _heard(
-    listeners: Listeners, stream: Stream, aors: tuple[str, ...] | None, after: int | None
-) -> AsyncIterator[Event | None]:
-    """Yield the kept events after one, then those that happen; None when nothing does."""
-    last = after or 0
-    if after is not None:
-        async for event in listeners.store.since(after, aors):
-            last = event.id
-            yield event
-    while not stream.is_cut:
-        if not await stream.wait(HEARTBEAT_S):
-            yield None
-            continue
-        for event in stream.take():
-            if event.id == 0 or event.id > last:
-                last = max(last, event.id)
+class Hearing:
+    """One listener's stream, and the inbox behind it."""
+
+    def __init__(
+        self,
+        listeners: Listeners,
+        stream: Stream,
+        aors: tuple[str, ...] | None,
+        may_go_on: Callable[[], bool],
+    ) -> None:
+        """``may_go_on`` says whether its key is still good."""
+        self._listeners = listeners
+        self._stream = stream
+        self._aors = aors
+        self._may_go_on = may_go_on
+
+    async def events(self, after: int | None) -> AsyncIterator[Event | None]:
+        """Yield the kept events after one, then those that happen; None when nothing does."""
+        last = after or 0
+        if after is not None:
+            async for event in self._listeners.store.since(after, self._aors):
+                last = event.id
                 yield event
+        while not self._stream.is_cut:
+            has_some = await self._stream.wait(HEARTBEAT_S)
+            if not self._may_go_on():
+                return
+            if not has_some:
+                yield None
+                continue
+            for event in self._stream.take():
+                if event.id == 0 or event.id > last:
+                    last = max(last, event.id)
+                    yield event
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        self._listeners.hub.close(self._stream, self._aors)
 
 
-async def _lines(
-    listeners: Listeners, stream: Stream, aors: tuple[str, ...] | None, after: int | None
-) -> AsyncIterator[bytes]:
+async def _lines(hearing: Hearing, after: int | None) -> AsyncIterator[bytes]:
     try:
         yield RETRY
-        async for event in _heard(listeners, stream, aors, after):
+        async for event in hearing.events(after):
             if event is None:
                 yield b":\n\n"
                 continue
             id_line = b"id: %d\n" % event.id if event.id else b""
             yield b"%bevent: %b\ndata: %b\n\n" % (id_line, event.kind.encode(), event.data)
     finally:
-        listeners.hub.close(stream, aors)
+        hearing.close()
 
 
-async def _serve(
-    websocket: WebSocket,
-    listeners: Listeners,
-    stream: Stream,
-    aors: tuple[str, ...] | None,
-    after: int | None,
-) -> None:
+async def _serve(websocket: WebSocket, hearing: Hearing, after: int | None) -> None:
     async def send() -> None:
-        async for event in _heard(listeners, stream, aors, after):
+        async for event in hearing.events(after):
             if event is not None:
                 value = {"event_id": str(event.id) if event.id else None}
                 await websocket.send_text(json.dumps(value | json.loads(event.data)))
@@ -150,7 +164,7 @@ async def _serve(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        listeners.hub.close(stream, aors)
+        hearing.close()
 
 
 def _number(text: str | None) -> int | None:
