@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from sipgram.db.writer import LastOf
-from sipgram.errors import Unavailable
+from sipgram.errors import Error, Unavailable
 from sipgram.services.injection import Injects, Outcome
 from sipgram.services.outbox import rules
 from sipgram.services.outbox.store import OutboxStore, Outgoing, State, Submission
@@ -19,6 +19,10 @@ log = structlog.get_logger("sipgram.outbox")
 
 TURN_S: Final = 0.004
 """Work done in one turn of the loop."""
+AT_ONCE: Final = 48
+"""Messages sent in one turn: when they are stored, their commits come back together, too."""
+PAUSE_S: Final = 0.003
+"""Between two turns, for everybody else."""
 LOOK_EVERY: Final = 8
 """Messages sent between two looks at the clock."""
 CHUNK: Final = 150
@@ -158,23 +162,29 @@ class Outbox:
         """Send what is ready, for some milliseconds, and go on in the next turn."""
         if self._is_pumping:
             return
-        self._is_pumping = True
+        self._is_pumping = True  # Until the next turn, when there is to be one.
         ends = self._clock() + TURN_S
         count = 0
-        try:
-            while self._ready and len(self._sending) < self.settings.sending_max:
-                self._send(self._ready.popleft())
-                count += 1
-                if count % LOOK_EVERY == 0 and self._clock() > ends:
-                    self._loop.call_soon(self._pump)
-                    break
-        finally:
-            self._is_pumping = False
+        while self._ready and len(self._sending) < self.settings.sending_max:
+            self._send(self._ready.popleft())
+            count += 1
+            if count == AT_ONCE or (count % LOOK_EVERY == 0 and self._clock() > ends):
+                self._loop.call_later(PAUSE_S, self._resume)
+                return
+        self._is_pumping = False
+
+    def _resume(self) -> None:
+        self._is_pumping = False
+        self._pump()
 
     def _send(self, message: Outgoing) -> None:
         self._sending[message.id] = message
         message.sent_utc = message.sent_utc or self.wall()
-        raw = rules.request_of(message, secret=self._secret, domain=self.domain)
+        try:
+            raw = rules.request_of(message, secret=self._secret, domain=self.domain)
+        except Error as error:  # What was checked when it came does not get here.
+            self._on_outcome(message, Outcome(500, str(error), False, 0, ()))
+            return
         self._injector.send(
             message.id,
             raw,
@@ -209,8 +219,9 @@ class Outbox:
             self._stored.add(message.id)
         self.store.sent(message)
         self._tell(message)
-        if self._ready:
-            self._loop.call_soon(self._pump)
+        if self._ready and not self._is_pumping:
+            self._is_pumping = True
+            self._loop.call_soon(self._resume)
 
     def _may_retry(self, message: Outgoing, outcome: Outcome) -> bool:
         """Say whether it was us who could not do it (D11)."""
