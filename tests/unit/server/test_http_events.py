@@ -14,8 +14,17 @@ from websockets.exceptions import InvalidStatus
 
 from sipgram.testing.messages import request
 
-from .http_house import ALICE, BOB, client_of, command, new_key, served, until_state
-from .running import Serve
+from .http_house import (
+    ALICE,
+    BOB,
+    client_of,
+    command,
+    new_key,
+    served,
+    served_here,
+    until_state,
+)
+from .running import Listening
 from .test_http_send import taken
 from .test_lifecycle import Phone
 
@@ -63,8 +72,8 @@ def text_from(phone: Phone, sender: str, to: str, text: str, branch: str) -> byt
 async def test_d8_a_listener_takes_messages_by_commit_and_resumes_without_a_gap(
     tmp_path: Path,
 ) -> None:
-    key = new_key(tmp_path, BOB)
-    async with served(tmp_path, key=key) as (serve, client):
+    key = await new_key(tmp_path, BOB)
+    async with served_here(tmp_path, key=key) as (serve, client):
         with Phone(serve) as alice:
             async with heard(client) as stream:
                 alice.send(text_from(alice, ALICE, BOB, "one", "b1"))
@@ -86,7 +95,7 @@ async def test_d8_a_listener_takes_messages_by_commit_and_resumes_without_a_gap(
 
 
 async def test_d8_a_restart_keeps_the_device_and_its_inbox(tmp_path: Path) -> None:
-    key = new_key(tmp_path, BOB)
+    key = await new_key(tmp_path, BOB)
     async with served(tmp_path, key=key) as (serve, client):
         with Phone(serve) as alice:
             async with heard(client) as stream:
@@ -106,8 +115,11 @@ async def test_d8_a_restart_keeps_the_device_and_its_inbox(tmp_path: Path) -> No
 
 
 async def test_a_stream_hears_its_own_accounts_only(tmp_path: Path) -> None:
-    bobs, carols = new_key(tmp_path, BOB), new_key(tmp_path, "sip:carol@example.com")
-    async with served(tmp_path, key=bobs) as (serve, client), client_of(serve, carols) as other:
+    bobs, carols = await new_key(tmp_path, BOB), await new_key(tmp_path, "sip:carol@example.com")
+    async with (
+        served_here(tmp_path, key=bobs) as (serve, client),
+        client_of(serve, carols) as other,
+    ):
         refused = await other.get("/v1/events", params={"account": BOB})
         async with heard(client) as bob, heard(other) as carol:
             with Phone(serve) as alice:
@@ -122,8 +134,8 @@ async def test_a_stream_hears_its_own_accounts_only(tmp_path: Path) -> None:
 async def test_what_the_api_sends_and_what_becomes_of_it_shows_on_the_accounts_listeners(
     tmp_path: Path,
 ) -> None:
-    key = new_key(tmp_path, ALICE)
-    async with served(tmp_path, key=key) as (serve, client):
+    key = await new_key(tmp_path, ALICE)
+    async with served_here(tmp_path, key=key) as (serve, client):
         with Phone(serve) as bob:
             await bob.register("bob")
             async with heard(client) as stream:
@@ -140,14 +152,14 @@ async def test_what_the_api_sends_and_what_becomes_of_it_shows_on_the_accounts_l
     assert delivered["data"]["tag"] == "x"
 
 
-def url_of(serve: Serve) -> str:
+def url_of(serve: Listening) -> str:
     return f"ws://127.0.0.1:{serve.port('http')}/v1/events"
 
 
 async def test_a_web_socket_hears_the_same_events(tmp_path: Path) -> None:
-    key = new_key(tmp_path, BOB)
+    key = await new_key(tmp_path, BOB)
     headers = {"Authorization": f"Bearer {key}"}
-    async with served(tmp_path, key=key) as (serve, _):
+    async with served_here(tmp_path, key=key) as (serve, _):
         with Phone(serve) as alice:
             async with connect(url_of(serve), additional_headers=headers, proxy=None) as socket:
                 alice.send(text_from(alice, ALICE, BOB, "one", "b1"))
@@ -174,8 +186,8 @@ def typed_from(phone: Phone, sender: str, to: str, content_type: str, body: str)
 
 
 async def test_typing_is_heard_and_a_receipt_makes_a_message_displayed(tmp_path: Path) -> None:
-    key = new_key(tmp_path, ALICE)
-    async with served(tmp_path, key=key) as (serve, client):
+    key = await new_key(tmp_path, ALICE)
+    async with served_here(tmp_path, key=key) as (serve, client):
         with Phone(serve) as bob, Phone(serve) as mallory:
             await bob.register("bob")
             async with heard(client) as stream:
@@ -207,8 +219,8 @@ async def test_typing_is_heard_and_a_receipt_makes_a_message_displayed(tmp_path:
 
 
 async def test_a_stream_ends_with_its_key(tmp_path: Path) -> None:
-    key, other = new_key(tmp_path, BOB), new_key(tmp_path, BOB)
-    async with served(tmp_path, key=key) as (serve, client), client_of(serve, other) as good:
+    key, other = await new_key(tmp_path, BOB), await new_key(tmp_path, BOB)
+    async with served_here(tmp_path, key=key) as (serve, client), client_of(serve, other) as good:
         with Phone(serve) as alice:
             async with heard(client) as stream, heard(good) as witness:
                 command("key", "revoke", key.split("_")[1], "--data", str(tmp_path))

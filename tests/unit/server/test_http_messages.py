@@ -8,16 +8,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .http_house import ALICE, BOB, new_key, served, until_state
-from .running import Serve
+from .http_house import ALICE, BOB, new_key, served, served_here, until_state
+from .running import Listening
 from .test_http_send import taken
 from .test_lifecycle import Phone
 
 
 async def test_the_same_key_sends_once_and_another_body_is_refused(tmp_path: Path) -> None:
-    key = new_key(tmp_path, ALICE)
+    key = await new_key(tmp_path, ALICE)
     once = {"Idempotency-Key": "order 17"}
-    async with served(tmp_path, key=key) as (_, client):
+    async with served_here(tmp_path, key=key) as (_, client):
         body = {"to": BOB, "text": "one"}
         first = await client.post("/v1/messages", json=body, headers=once)
         again = await client.post("/v1/messages", json=body, headers=once)
@@ -36,9 +36,9 @@ async def test_the_same_key_sends_once_and_another_body_is_refused(tmp_path: Pat
 
 
 async def test_requests_of_one_key_at_the_same_time_send_once(tmp_path: Path) -> None:
-    key = new_key(tmp_path, ALICE)
+    key = await new_key(tmp_path, ALICE)
     once = {"Idempotency-Key": "k"}
-    async with served(tmp_path, key=key) as (_, client):
+    async with served_here(tmp_path, key=key) as (_, client):
         body = {"to": BOB, "text": "one"}
         posts = [client.post("/v1/messages", json=body, headers=once) for _ in range(10)]
         answers = await asyncio.gather(*posts)
@@ -47,7 +47,7 @@ async def test_requests_of_one_key_at_the_same_time_send_once(tmp_path: Path) ->
 
 
 async def test_a_key_outlives_the_server(tmp_path: Path) -> None:
-    key = new_key(tmp_path, ALICE)
+    key = await new_key(tmp_path, ALICE)
     once = {"Idempotency-Key": "k"}
     body = {"to": [BOB, "sip:carol@example.com"], "text": "one"}
     async with served(tmp_path, key=key) as (serve, client):
@@ -61,7 +61,7 @@ async def test_a_key_outlives_the_server(tmp_path: Path) -> None:
 
 
 async def test_a_message_for_later_is_sent_then_also_after_a_restart(tmp_path: Path) -> None:
-    key = new_key(tmp_path, ALICE)
+    key = await new_key(tmp_path, ALICE)
     async with served(tmp_path, key=key) as (serve, client):
         at = datetime.now(UTC) + timedelta(seconds=2)
         body = {"to": BOB, "text": "later", "send_at": at.isoformat()}
@@ -82,8 +82,8 @@ async def test_a_message_for_later_is_sent_then_also_after_a_restart(tmp_path: P
 
 
 async def test_d21_what_was_not_delivered_can_be_taken_back(tmp_path: Path) -> None:
-    key = new_key(tmp_path, ALICE)
-    async with served(tmp_path, key=key) as (serve, client):
+    key = await new_key(tmp_path, ALICE)
+    async with served_here(tmp_path, key=key) as (serve, client):
         at = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
         ids = []
         for body in ({"text": "stored"}, {"text": "later", "send_at": at}, {"text": "stays"}):
@@ -104,8 +104,8 @@ async def test_d21_what_was_not_delivered_can_be_taken_back(tmp_path: Path) -> N
 
 
 async def test_lists_have_filters_and_cursors(tmp_path: Path) -> None:
-    key = new_key(tmp_path, ALICE, BOB)
-    async with served(tmp_path, key=key) as (_, client):
+    key = await new_key(tmp_path, ALICE, BOB)
+    async with served_here(tmp_path, key=key) as (_, client):
         for n in range(5):
             body = {"from": ALICE, "to": BOB, "text": str(n), "tag": str(n)}
             await client.post("/v1/messages?wait=5", json=body)
@@ -145,9 +145,9 @@ async def all_of(client: httpx.AsyncClient, submission: str) -> list[dict[str, s
 
 
 async def test_a_batch_names_the_lines_that_are_no_messages(tmp_path: Path) -> None:
-    key = new_key(tmp_path, ALICE)
+    key = await new_key(tmp_path, ALICE)
     lines = b'{"to": "bob", "text": "ok"}\n\nnot json\n{"to": "bob"}\n{"to": "b o b", "text": "x"}'
-    async with served(tmp_path, key=key) as (_, client):
+    async with served_here(tmp_path, key=key) as (_, client):
         answer = await post_batch(client, lines, "k")
 
     found = answer.json()
@@ -160,7 +160,7 @@ async def test_a_batch_names_the_lines_that_are_no_messages(tmp_path: Path) -> N
 async def test_a_batch_that_sigkill_cuts_off_is_resumed_and_none_is_lost_or_doubled(
     tmp_path: Path,
 ) -> None:
-    key = new_key(tmp_path, ALICE)
+    key = await new_key(tmp_path, ALICE)
     body = batch(3_000)
     async with served(tmp_path, key=key) as (serve, client):
         sending = asyncio.create_task(post_batch(client, body, "k"))
@@ -210,7 +210,7 @@ async def all_stored(
     return states
 
 
-async def delivered_to(serve: Serve, user: str) -> list[bytes]:
+async def delivered_to(serve: Listening, user: str) -> list[bytes]:
     """Register; return all that comes before a message that is sent last."""
     with Phone(serve) as phone, Phone(serve) as last:
         await phone.register(user)

@@ -8,16 +8,15 @@ from typing import Any
 
 import httpx
 
-from .http_house import ALICE, BOB, UDP, client_of, command, new_key, served
-from .running import Serve
+from .http_house import ALICE, BOB, UDP, Here, client_of, command, new_key, served, served_here
 
 DIGEST = ("--domain", "example.com", "--http", "127.0.0.1:0", *UDP)
 
 
 @asynccontextmanager
-async def asked(tmp_path: Path, **settings: str) -> AsyncIterator[tuple[Serve, httpx.AsyncClient]]:
-    key = new_key(tmp_path, ALICE, scope="send,read,admin")
-    async with served(tmp_path, key=key, environment=settings) as found:
+async def asked(tmp_path: Path, **settings: str) -> AsyncIterator[tuple[Here, httpx.AsyncClient]]:
+    key = await new_key(tmp_path, ALICE, scope="send,read,admin")
+    async with served_here(tmp_path, key=key, environment=settings) as found:
         yield found
 
 
@@ -144,7 +143,7 @@ async def test_more_than_the_limit_is_429_with_the_headers(tmp_path: Path) -> No
 
 
 async def test_keys_scopes_and_origins_are_checked_and_logged_once(tmp_path: Path) -> None:
-    reader = new_key(tmp_path, ALICE, scope="read")
+    reader = await new_key(tmp_path, ALICE, scope="read")
     async with served(tmp_path, key=reader) as (serve, client):
         stolen = [await client.get("/send", params={"to": BOB, "text": "x"}) for _ in range(3)]
         admin = await client.get("/v1/accounts")
@@ -171,8 +170,8 @@ async def test_keys_scopes_and_origins_are_checked_and_logged_once(tmp_path: Pat
 async def test_a_revoked_key_ends_within_a_second_and_a_text_is_never_markup(
     tmp_path: Path,
 ) -> None:
-    key = new_key(tmp_path, ALICE)
-    async with served(tmp_path, key=key) as (_, client):
+    key = await new_key(tmp_path, ALICE)
+    async with served_here(tmp_path, key=key) as (_, client):
         sent = await client.post("/v1/messages", json={"to": BOB, "text": "<script>1</script>"})
         found = await client.get(f"/v1/messages/{sent.json()['id']}")
         docs = await client.get("/docs")
@@ -198,7 +197,7 @@ async def until_unknown(client: httpx.AsyncClient) -> None:
 async def test_an_account_shows_its_password_from_this_machine(tmp_path: Path) -> None:
     data = str(tmp_path)
     command("user", "add", "alice@example.com", "--password-stdin", "--data", data, stdin="pw")
-    async with served(tmp_path, *DIGEST) as (_, client):
+    async with served_here(tmp_path, mode="digest") as (_, client):
         right = await client.get("/v1/key", auth=("alice@example.com", "pw"))
         wrong = await client.get("/v1/key", auth=("alice@example.com", "pW"))
         broken = await client.get("/v1/key", headers={"Authorization": "Basic %%%"})
@@ -214,7 +213,7 @@ async def test_d36_an_account_that_is_removed_takes_its_keys_with_it(tmp_path: P
     key = command("key", "add", "k", "--account", "alice@example.com", "--data", data)
     admin = command("key", "add", "a", "--scope", "admin,read,send", "--data", data)
     async with (
-        served(tmp_path, *DIGEST, key=key) as (serve, client),
+        served_here(tmp_path, key=key, mode="digest") as (serve, client),
         client_of(serve, admin) as operator,
     ):
         before = await client.get("/v1/key")

@@ -23,7 +23,7 @@ async def test_no_answer_differs_from_the_document(tmp_path: Path) -> None:
     What a schema cannot say, as that either text or body is there, is refused with 422 although
     the schema allows it: that check stays out.
     """
-    key = new_key(tmp_path, scope="send,read,admin")
+    key = await new_key(tmp_path, scope="send,read,admin")
     async with served(tmp_path, key=key, environment=LAXER) as (serve, client):
         document = await client.get("/openapi.json")
         process = await asyncio.create_subprocess_exec(

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 
-from .http_house import ALICE, BOB, new_key, served, until_state
+from .http_house import ALICE, BOB, new_key, served, served_here, until_state
 from .test_http_send import taken
 from .test_lifecycle import Phone
 
@@ -79,10 +79,13 @@ def is_signed(secret: str, headers: dict[str, str], body: bytes) -> bool:
 
 
 @asynccontextmanager
-async def hooked(tmp_path: Path, receiver: Receiver, **body: Any) -> AsyncIterator[Any]:
+async def hooked(
+    tmp_path: Path, receiver: Receiver, *, is_process: bool = False, **body: Any
+) -> AsyncIterator[Any]:
     """A server whose account has a webhook; gives server, client and the webhook."""
-    key = new_key(tmp_path, ALICE, BOB)
-    async with served(tmp_path, key=key, environment=PRIVATE) as (serve, client):
+    key = await new_key(tmp_path, ALICE, BOB)
+    serving: Any = served if is_process else served_here
+    async with serving(tmp_path, key=key, environment=PRIVATE) as (serve, client):
         new = {"url": receiver.url, "account": ALICE, **body}
         answer = await client.post("/v1/webhooks", json=new)
         assert answer.status_code == 201, answer.text
@@ -141,7 +144,11 @@ async def test_events_outlive_the_server_and_a_receiver_that_is_down(tmp_path: P
     receiver = Receiver()
     async with receiver:
         pass  # Its port is closed from now on.
-    async with hooked(tmp_path, receiver, account=BOB, kinds=kinds) as (serve, client, _):
+    async with hooked(tmp_path, receiver, is_process=True, account=BOB, kinds=kinds) as (
+        serve,
+        client,
+        _,
+    ):
         for text in ("one", "two"):
             body = {"from": ALICE, "to": BOB, "text": text}
             (sent,) = (await client.post("/v1/messages?wait=5", json=body)).json()["messages"]
@@ -155,10 +162,10 @@ async def test_events_outlive_the_server_and_a_receiver_that_is_down(tmp_path: P
 
 
 async def test_a_callback_of_one_message_is_signed_with_the_keys_secret(tmp_path: Path) -> None:
-    key = new_key(tmp_path, ALICE)
+    key = await new_key(tmp_path, ALICE)
     async with (
         Receiver() as receiver,
-        served(tmp_path, key=key, environment=PRIVATE) as (serve, client),
+        served_here(tmp_path, key=key, environment=PRIVATE) as (serve, client),
     ):
         secret = (await client.get("/v1/callback-secret")).json()["secret"]
         with Phone(serve) as bob:
@@ -189,10 +196,10 @@ async def test_both_secrets_sign_after_a_rotation(tmp_path: Path) -> None:
 
 async def test_what_is_given_up_can_be_told_again(tmp_path: Path) -> None:
     quick = {**PRIVATE, "SIPGRAM_WEBHOOKS__GIVE_UP_S": "0"}
-    key = new_key(tmp_path, ALICE)
+    key = await new_key(tmp_path, ALICE)
     async with (
         Receiver(500) as receiver,
-        served(tmp_path, key=key, environment=quick) as (_, client),
+        served_here(tmp_path, key=key, environment=quick) as (_, client),
     ):
         new = {"url": receiver.url, "kinds": ["message.failed"]}
         hook = (await client.post("/v1/webhooks", json=new)).json()
@@ -208,8 +215,8 @@ async def test_what_is_given_up_can_be_told_again(tmp_path: Path) -> None:
 
 
 async def test_a_private_address_is_refused_and_the_field_named(tmp_path: Path) -> None:
-    key = new_key(tmp_path, ALICE)
-    async with served(tmp_path, key=key) as (_, client):
+    key = await new_key(tmp_path, ALICE)
+    async with served_here(tmp_path, key=key) as (_, client):
         answer = await client.post("/v1/webhooks", json={"url": "http://127.0.0.1:1/"})
 
     assert answer.status_code == 422, answer.text
@@ -219,9 +226,12 @@ async def test_a_private_address_is_refused_and_the_field_named(tmp_path: Path) 
 async def test_a_name_that_leads_to_this_machine_is_refused_when_it_is_used(
     tmp_path: Path,
 ) -> None:
-    key = new_key(tmp_path, ALICE)
+    key = await new_key(tmp_path, ALICE)
     quick = {"SIPGRAM_WEBHOOKS__GIVE_UP_S": "0"}
-    async with Receiver() as receiver, served(tmp_path, key=key, environment=quick) as (_, client):
+    async with (
+        Receiver() as receiver,
+        served_here(tmp_path, key=key, environment=quick) as (_, client),
+    ):
         url = f"http://localhost:{receiver.port}/"
         new = {"url": url, "kinds": ["message.failed"]}
         hook = (await client.post("/v1/webhooks", json=new)).json()

@@ -16,6 +16,7 @@ KINDS: tuple[str, ...] = (
     "message.failed",
     "message.expired",
     "message.cancelled",
+    "message.receipt",
     "typing",
     "binding.added",
     "binding.ended",
