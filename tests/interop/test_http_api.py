@@ -36,11 +36,12 @@ def curl(server: SipgramServer, path: str, key: str, *arguments: str) -> dict[st
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    text, found = done.stdout, {}
+    text = done.stdout
+    found: dict[str, Any] = {}
     while text:  # What each attempt printed, one behind the other.
         found, end = json.JSONDecoder().raw_decode(text)
         text = text[end:].lstrip()
-    return dict(found)
+    return found
 
 
 def test_a_get_makes_a_registered_baresip_print_hello(

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,14 @@ ContentType = Annotated[str, typer.Option(metavar="T", help="Type of the text.")
 Expires = Annotated[
     int | None, typer.Option(metavar="S", min=0, help="Worth delivering for so many seconds.")
 ]
+Want = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RECEIPT",
+        help="Ask for a receipt: delivered, displayed or failed; may be given several times. "
+        "It comes to whoever listens as the account.",
+    ),
+]
 Csv = Annotated[
     Path | None,
     typer.Option("--csv", metavar="FILE", help="Send the text, with its {columns}, to each line."),
@@ -44,6 +53,7 @@ def send(
     password_env: session.PasswordEnv = None,
     content_type: ContentType = "text/plain",
     expires: Expires = None,
+    want: Want = None,
     as_json: session.Json = False,
     trace: session.Trace = False,
     timeout: session.Timeout = None,
@@ -72,6 +82,7 @@ def send(
             _body(text, content_type),
             content_type=content_type,
             expires_s=expires,
+            want=want or (),
             timeout_s=timeout,
             as_json=as_json,
         )
@@ -86,6 +97,7 @@ async def _send(
     *,
     content_type: str,
     expires_s: int | None,
+    want: Collection[str],
     timeout_s: float | None,
     as_json: bool,
 ) -> int:
@@ -93,7 +105,12 @@ async def _send(
     async with me:
         try:
             sent = await me.send(
-                to, body, content_type=content_type, expires_s=expires_s, timeout_s=timeout_s
+                to,
+                body,
+                content_type=content_type,
+                expires_s=expires_s,
+                want=want,
+                timeout_s=timeout_s,
             )
         except (Rejected, NoAnswer) as error:
             if as_json:
@@ -109,7 +126,7 @@ async def _send(
 
 def _success(sent: Sent) -> dict[str, object]:
     return {
-        "id": sent.call_id,
+        "id": sent.id,
         "outcome": sent.outcome.value,
         "status": sent.status,
         "reason": sent.reason,

@@ -161,3 +161,21 @@ def test_trace_shows_both_ways_without_credentials(
     assert "< SIP/2.0 200 OK\n" in ran.err
     assert "response=(masked)" in ran.err
     assert "nonce-1" not in ran.err
+
+
+def test_receipts_are_asked_for(run: Run, beside: PeerThread) -> None:
+    ran = run(
+        "send", "bob", "hi", *FROM, "--server", beside.peer.udp, "--json", "--want", "displayed"
+    )
+
+    request = beside.do(beside.peer.received(b"MESSAGE"))
+    assert ran.code == 0
+    assert request.value(b"content-type") == b"message/cpim"
+    assert b"imdn.Disposition-Notification: display\r\n" in request.body
+    assert f"imdn.Message-ID: {ran.said['id']}\r\n".encode() in request.body
+
+
+def test_a_receipt_that_there_is_not_is_bad_usage(run: Run, beside: PeerThread) -> None:
+    ran = run("send", "bob", "hi", *FROM, "--server", beside.peer.udp, "--want", "eaten")
+
+    assert (ran.code, "'eaten'" in ran.err) == (2, True)

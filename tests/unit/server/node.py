@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from sipgram.identity import AccountId, NodeId
 from sipgram.server.admission import Gate, Peers
 from sipgram.server.calls import build_calls
 from sipgram.server.dispatch import Dispatcher, Service
+from sipgram.server.parts.lists import build_lists
+from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.ways import NoSockets, Sockets, Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.store import Account
@@ -18,7 +21,7 @@ from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.store import NoBindingStore
 from sipgram.services.registrar.streams import Opened
 from sipgram.services.wall_clock import WallClock
-from sipgram.settings import MessagingSettings, RegistrarSettings
+from sipgram.settings import ListSettings, MessagingSettings, RegistrarSettings, Settings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message import digest
 from sipgram.sip.message.message import Message
@@ -68,6 +71,15 @@ class Household:
         if account is None:
             return None
         return account, digest.ha1(username, realm, PASSWORD, algorithm)
+
+
+class Base(NamedTuple):
+    """What the list service is built on."""
+
+    accounts: Household
+    locations: Locations
+    mailroom: Mailroom
+    settings: Settings = Settings(lists=ListSettings(recipients_max=5))
 
 
 class SourceRoutes:
@@ -130,10 +142,7 @@ class Node:
             late=self._late,
         )
         self.table = TransactionTable(self.dispatcher, timers=Timers())
-        proxy = Proxy(self.table, brancher, times=ForkTimes(), user=self.locations, keeper=deposits)
-        if self.mailroom is not None:
-            parts = (self.table, self.locations.find, self.locations)
-            self.mailroom.attach(*parts, wake=lambda *woken: self.woken.append(woken))
+        proxy = self._proxy(brancher)
         calls = build_calls(
             self.table.invites,
             secret=SECRET,
@@ -143,6 +152,7 @@ class Node:
             clock=self.clock,
         )
         self.dispatcher.attach(self.table, proxy, calls)
+        self._add_lists(service, proxy)
         self.flow = RecordingFlow(host=b"192.0.2.9")
 
     def _mailroom(
@@ -157,6 +167,34 @@ class Node:
             wall=wall,
             certain=wall.certain,
         )
+
+    def _proxy(self, brancher: Brancher) -> Proxy:
+        times, mailroom = ForkTimes(), self.mailroom
+        if mailroom is None:
+            follow = self.locations.follow
+            return Proxy(self.table, brancher, times=times, user=self.locations, follow=follow)
+        parts = (self.table, self.locations.find, self.locations)
+        mailroom.attach(*parts, wake=lambda *woken: self.woken.append(woken))
+        return Proxy(
+            self.table,
+            brancher,
+            times=times,
+            user=self.locations,
+            keeper=mailroom.deposits,
+            follow=self.locations.follow,
+            adapter=build_receipts(mailroom, clock=self.clock, wall=lambda: self.clock.now + EPOCH),
+        )
+
+    def _add_lists(self, messaging: Messaging, proxy: Proxy) -> None:
+        if self.mailroom is not None:
+            self.lists = build_lists(
+                Base(self.household, self.locations, self.mailroom),
+                messaging,
+                proxy,
+                self.dispatcher,
+                clock=self.clock,
+                rearm=lambda: None,
+            )
 
     def _registrar(self) -> Registrar:
         return Registrar(

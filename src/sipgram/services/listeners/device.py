@@ -67,6 +67,7 @@ class VirtualDevice:
         "is_silent",
         "name",
         "push",
+        "refuses",
         "source",
         "uri",
         "used_utc",
@@ -87,6 +88,7 @@ class VirtualDevice:
         self.flow = flow
         self.source = flow
         self.is_silent = False
+        self.refuses: frozenset[bytes] = frozenset()
         self.push: Push | None = None  # It never sleeps.
         self.used_utc = used_utc
 
