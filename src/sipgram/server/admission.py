@@ -6,6 +6,7 @@ from typing import Final
 
 from sipgram.errors import Refusal
 from sipgram.identity import AccountId
+from sipgram.server.routes import AS_UAS
 from sipgram.services.auth.service import Authenticator, Denied
 from sipgram.services.auth.store import Account, Accounts
 from sipgram.services.registrar.location import Locations
@@ -38,6 +39,8 @@ def check_for_us(request: Message) -> None:
     if request.has(b"require"):
         known = UNDERSTOOD if request.method == b"REGISTER" else frozenset[bytes]()
         _refuse_extensions(request, b"require", known)
+    if request.method in (b"SUBSCRIBE", b"PUBLISH"):
+        return  # Their packages know what bodies they take.
     kind = request.value(b"content-type")
     if kind and request.body and not kind.lower().startswith(b"application/sdp"):
         raise Refusal(415, f"Unsupported Media Type: {shown(kind)}", (b"Accept: application/sdp",))
@@ -93,25 +96,26 @@ class Gate:
         if self._peers.networks and self._peers.is_trusted(flow):
             return None
         registering = request.method == b"REGISTER"
+        proxy = request.method not in AS_UAS
         party = request.to_uri if registering else request.from_uri
         known = self._parties.get(party)
         realm, claimed = known if known is not None else self._look_up(party, request)
-        name = b"authorization" if registering else b"proxy-authorization"
+        name = b"proxy-authorization" if proxy else b"authorization"
         found = self._authenticator.check(
             method=request.method,
             credentials=request.values(name),
             realm=realm,
             now=now,
-            proxy=not registering,
+            proxy=proxy,
         )
         if isinstance(found, Denied):
             lines = self._authenticator.challenge_lines(
-                realm, proxy=not registering, stale=found.stale, now=now
+                realm, proxy=proxy, stale=found.stale, now=now
             )
             if is_websocket(flow):
                 # JsSIP and SIP.js read the first challenge and know only MD5.
                 lines = tuple(sorted(lines, key=lambda line: b"SHA-256" in line))
-            raise Refusal(401 if registering else 407, "", lines)
+            raise Refusal(407 if proxy else 401, "", lines)
         if claimed is None or claimed.id != found.id:
             raise Refusal(403, f"{'To' if registering else 'From'} Is Not Yours: {shown(party)}")
         return found.id

@@ -24,8 +24,9 @@ from sipgram.server.admission import Gate, Peers
 from sipgram.server.api.build import Api, Foundation, build_api, news_of
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
-from sipgram.server.dispatch import Dispatcher
+from sipgram.server.dispatch import Dispatcher, Service
 from sipgram.server.parts.lists import build_lists
+from sipgram.server.parts.presence import PresenceParts, build_presence
 from sipgram.server.parts.push import PushParts, build_push
 from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.parts.time_keeping import build_wall_clock
@@ -89,6 +90,7 @@ class Server:
     keep_alives: KeepAlives
     pusher: Pusher
     contacts: Contacts
+    presence: PresenceParts
     certificates: Certificates | None
     api: Api | None
     web: WebSockets
@@ -128,7 +130,7 @@ async def build(
     locations = _locations(settings, kept.accounts, own_addresses, mailroom)
     gate = _gate(settings, kept, locations, entropy)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
-    routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
+    routes: dict[bytes, Service] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
     dispatcher = _dispatcher(locations, gate, brancher, routes, mailroom)
     certificates = _certificates(settings)
     web = build_web(settings, locations)
@@ -156,25 +158,36 @@ async def build(
     build_lists(parts, messaging, proxy, dispatcher, clock=loop.time, rearm=rearm)
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
+    presence = build_presence(parts, endpoint, brancher, calls.ways, contacts.routes)
+    routes |= presence.routes
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        *(mailroom, calls, keep_alives, push.pusher, contacts, certificates, api, web),
+        *(mailroom, calls, keep_alives, push.pusher, contacts),
+        *(presence, certificates, api, web),
     )
-    if api is not None:
-        await api.listeners.load()  # Before the location table is asked for anybody.
-    await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
-    await _listen(server)
-    own_addresses.update(endpoint.own_addresses())
-    await _restore(server, registrar, rows)
+    await _start(server, registrar, rows, own_addresses)
     return server
+
+
+async def _start(
+    server: Server, registrar: Registrar, rows: BindingRows, own_addresses: set[tuple[str, int]]
+) -> None:
+    """Open the listeners, and take back what was kept."""
+    if server.api is not None:
+        await server.api.listeners.load()  # Before the location table is asked for anybody.
+    await _load_messages(server.mailroom)  # Before anybody is served: order depends on it (D16).
+    await _listen(server)
+    own_addresses.update(server.endpoint.own_addresses())
+    await _restore(server, registrar, rows)
+    await server.presence.restore()
 
 
 def _dispatcher(
     locations: Locations,
     gate: Gate | None,
     brancher: Brancher,
-    routes: dict[bytes, Registrar | Messaging],
+    routes: dict[bytes, Service],
     mailroom: Mailroom,
 ) -> Dispatcher:
     return Dispatcher(

@@ -12,7 +12,7 @@ import structlog
 from sipgram.errors import PeerError, Refusal, Unavailable
 from sipgram.server.admission import Gate, check_for_us, check_routing
 from sipgram.server.calls import Calls
-from sipgram.server.routes import ALLOW, CAPABILITIES, FOR_SERVERS, METHODS
+from sipgram.server.routes import ALLOW, AS_UAS, CAPABILITIES, FOR_SERVERS, METHODS
 from sipgram.services.answers import Answer, Commitment, Forward, Reply
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
@@ -154,7 +154,7 @@ class Dispatcher:
             routes = course.cuts
         gate = self._gate
         account_id = None if gate is None else gate.admit(request, flow, now)
-        if method == b"REGISTER":
+        if method in AS_UAS:
             check_for_us(request)
         answer = service.handle(request, flow, account_id, now)
         if (gate is not None or routes) and isinstance(answer, Forward):

@@ -127,7 +127,7 @@ class Node:
         self.gate = self._gate(trust) if has_digest else None
         deposits = None if self.mailroom is None else self.mailroom.deposits
         service = Messaging(self.locations.find, settings=settings, deposits=deposits)
-        services: dict[bytes, Service] = {
+        self.services: dict[bytes, Service] = {
             b"MESSAGE": service,
             b"OPTIONS": service,
             b"REGISTER": self._registrar(),
@@ -137,7 +137,7 @@ class Node:
             locations=self.locations,
             gate=self.gate,
             brancher=brancher,
-            routes=services,
+            routes=self.services,
             clock=self.clock,
             late=self._late,
         )
