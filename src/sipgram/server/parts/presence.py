@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
@@ -24,6 +25,7 @@ from sipgram.services.events.store import EventStore, KeptSubscription
 from sipgram.services.events.subscriptions import Subscriptions
 from sipgram.services.presence.service import Presence
 from sipgram.services.presence.sql import DocumentRows
+from sipgram.services.presence.store import KeptDocument
 from sipgram.services.presence.watchers import WatcherInfo
 from sipgram.services.registrar.location import Binding, Locations
 from sipgram.services.registrar.reg_event import RegistrationEvent
@@ -268,7 +270,7 @@ class PresenceKeeping:
         """Take back rules, publications and subscriptions."""
         parts, now = self._parts, self._parts.clock()
         async for document in self._documents.documents():
-            parts.presence.take_document(document, now, tells=False)
+            self._take(document, now, tells=False)
         async for publication in self._rows.publications(now):
             parts.publishing.restore(publication)
         parts.publishing.tell_all()
@@ -287,8 +289,14 @@ class PresenceKeeping:
     async def follow(self) -> None:
         """Take the rules that commands and other programs have written."""
         for document in await self._documents.changed():
-            self._parts.presence.take_document(document, self._parts.clock())
+            self._take(document, self._parts.clock(), tells=True)
         self._endpoint.after_batch()
+
+    def _take(self, document: KeptDocument, now: float, *, tells: bool) -> None:
+        """Take a document under its account's leading name: a command may know another (D4)."""
+        with suppress(Refusal, PeerError):  # Of an account that is gone: it is read by nobody.
+            aor = str(self._parts.locations.find(document.aor.encode()).aor)
+            self._parts.presence.take_document(document._replace(aor=aor), now, tells=tells)
 
     def _subscription(self, kept: KeptSubscription, now: float) -> Subscription:
         dialog = Dialog(
