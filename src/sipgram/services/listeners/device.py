@@ -63,11 +63,11 @@ class VirtualDevice:
     __slots__ = (
         "account_id",
         "aor",
+        "cannot_read",
         "flow",
         "is_silent",
         "name",
         "push",
-        "refuses",
         "source",
         "uri",
         "used_utc",
@@ -88,7 +88,7 @@ class VirtualDevice:
         self.flow = flow
         self.source = flow
         self.is_silent = False
-        self.refuses: frozenset[bytes] = frozenset()
+        self.cannot_read: frozenset[bytes] = frozenset()
         self.push: Push | None = None  # It never sleeps.
         self.used_utc = used_utc
 

@@ -137,7 +137,6 @@ class Listener(Target, Protocol):
     updated: float
     q: float
     push: Push | None
-    refuses: frozenset[bytes]
 
     @property
     def features(self) -> Features:
