@@ -284,6 +284,10 @@ class Api:
 
     async def _tick(self) -> None:
         for hook in self.webhooks.of(None):
+            resident = self.directory.resident(hook.aor)
+            if resident is None or resident.account_id != hook.account_id:
+                await self.webhooks.refresh()  # Its account is gone, and so is its row (D36).
+                continue
             if "message.received" in hook.kinds:  # It is a use of the listener.
                 self.listeners.use(hook.aor, hook.account_id)
         await self.listeners.tick()
