@@ -218,6 +218,18 @@ async def test_typing_is_heard_and_a_receipt_makes_a_message_displayed(tmp_path:
     ]
 
 
+async def test_bindings_are_heard(tmp_path: Path) -> None:
+    key = await new_key(tmp_path, BOB)
+    async with served_here(tmp_path, key=key) as (serve, client), heard(client) as stream:
+        with Phone(serve) as bob:
+            await bob.register("bob")
+            event = await stream.next()
+            bound = (await client.get("/v1/accounts/bob@example.com/bindings")).json()
+
+    assert (event["type"], event["account"]) == ("binding.added", BOB)
+    assert bound["bindings"][0]["contact"] == event["data"]["contact"]
+
+
 async def test_a_stream_ends_with_its_key(tmp_path: Path) -> None:
     key, other = await new_key(tmp_path, BOB), await new_key(tmp_path, BOB)
     async with served_here(tmp_path, key=key) as (serve, client), client_of(serve, other) as good:
@@ -233,3 +245,16 @@ async def test_a_stream_ends_with_its_key(tmp_path: Path) -> None:
                     await stream.next()
 
     assert heard_by_other["data"]["text"] == "secret"
+
+
+async def test_open_streams_do_not_hold_up_the_end(tmp_path: Path) -> None:
+    key = await new_key(tmp_path, BOB)
+    headers = {"Authorization": f"Bearer {key}"}
+    async with (
+        served(tmp_path, key=key) as (serve, client),
+        heard(client),
+        connect(url_of(serve), additional_headers=headers, proxy=None),
+    ):
+        log = await serve.stop()
+
+    assert "exception" not in log.lower(), log

@@ -119,9 +119,12 @@ async def test_lists_have_filters_and_cursors(tmp_path: Path) -> None:
             if cursor is None:
                 break
         stored = await client.get("/v1/messages", params={"state": "stored", "to": BOB})
+        kept = await client.get("/v1/stored-messages", params={"account": BOB, "limit": "3"})
 
     assert seen == ["4", "3", "2", "1", "0"]
     assert len(stored.json()["messages"]) == 5
+    assert [message["to"] for message in kept.json()["messages"]] == [BOB] * 3
+    assert kept.json()["next"] is not None
 
 
 def batch(count: int, text: str = "Hi") -> bytes:

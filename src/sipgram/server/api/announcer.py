@@ -27,6 +27,10 @@ class Announcer:
     def on_outgoing(self, message: Outgoing) -> None:
         """A message that came by HTTP is in another state."""
         kind = f"message.{message.state}"
+        resident = self._directory.resident(message.sender)
+        aor = message.sender if resident is None else resident.aor
+        if not message.callback_url and not self._is_wanted(aor, kind):
+            return
         fact = f"{message.id}.{message.state}"
         data: dict[str, Any] = {
             "message_id": str(message.id),
@@ -37,8 +41,6 @@ class Announcer:
             "reason": message.reason,
             "tag": message.tag or None,
         }
-        resident = self._directory.resident(message.sender)
-        aor = message.sender if resident is None else resident.aor
         self._listeners.tell(aor, kind, data, id=fact)
         if message.callback_url:
             at = time_of(self._outbox.wall())
@@ -61,10 +63,13 @@ class Announcer:
             return
         name = _KIND_OF_STATE.get(state, state)
         kind = f"message.{name}"
-        is_wanted = self._listeners.device_of(resident.aor) is not None
-        if is_wanted or self._webhooks.wants(resident.aor, kind):
+        if self._is_wanted(resident.aor, kind):
             data = {"message_id": str(id), "from": resident.aor, "to": aor, "state": name}
             self._listeners.tell(resident.aor, kind, data, id=f"{id}.{name}")
+
+    def _is_wanted(self, aor: str, kind: str) -> bool:
+        is_heard = self._listeners.device_of(aor) is not None
+        return is_heard or self._webhooks.wants(aor, kind)
 
     def on_receipt(self, id: int, status: str, by: str) -> None:
         """A receipt has come for a message that may have come by HTTP."""

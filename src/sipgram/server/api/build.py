@@ -39,7 +39,7 @@ from sipgram.services.outbox.desk import Desk
 from sipgram.services.outbox.service import Outbox
 from sipgram.services.outbox.sql import OutboxRows
 from sipgram.services.registrar import http as registrar_http
-from sipgram.services.registrar.location import Locations
+from sipgram.services.registrar.location import Binding, Locations
 from sipgram.services.webhooks import http as webhooks_http
 from sipgram.services.webhooks.caller import WebhookCaller
 from sipgram.services.webhooks.rules import check_url, new_secret
@@ -244,10 +244,22 @@ class Api:
             "webhook_events_given_up": self.webhooks.died,
         }
 
+    def _hear_bindings(self) -> None:
+        """Tell listeners of bindings, from now on; whoever asked before hears them as well."""
+        locations = self._base.locations
+        before, ours = locations.on_change, self.listeners.on_binding
+
+        def heard(binding: Binding) -> None:
+            before(binding)
+            ours(binding)
+
+        locations.on_change = heard
+
     async def load(self) -> None:
         """Read what is kept, before anybody is served."""
         await self.keys.refresh()
         await self.webhooks.load()
+        self._hear_bindings()
         waiting = await self.outbox.load()
         if waiting:
             log.info("messages wait to be sent", count=waiting)
@@ -272,6 +284,10 @@ class Api:
 
     async def _tick(self) -> None:
         for hook in self.webhooks.of(None):
+            resident = self.directory.resident(hook.aor)
+            if resident is None or resident.account_id != hook.account_id:
+                await self.webhooks.refresh()  # Its account is gone, and so is its row (D36).
+                continue
             if "message.received" in hook.kinds:  # It is a use of the listener.
                 self.listeners.use(hook.aor, hook.account_id)
         await self.listeners.tick()

@@ -17,6 +17,11 @@ class Stream:
         self._events: deque[Event] = deque()
         self._is_there = asyncio.Event()
 
+    def cut(self) -> None:
+        """Let its listener go on later."""
+        self.is_cut = True
+        self._is_there.set()
+
     def add(self, event: Event) -> None:
         """Let an event wait."""
         if len(self._events) >= self._events_max:
@@ -78,6 +83,12 @@ class Hub:
             streams.remove(stream)
             if not streams:
                 del self._by_aor[aor]
+
+    def cut(self) -> None:
+        """End all streams: the server goes down."""
+        for streams in (*self._by_aor.values(), self._of_all):
+            for stream in streams:
+                stream.cut()
 
     def has(self, aor: str) -> bool:
         """Say whether somebody listens to an account."""

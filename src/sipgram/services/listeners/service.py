@@ -36,6 +36,18 @@ class Entry(Protocol):
         """Its leading name."""
 
 
+class Contact(Protocol):
+    """A binding of an account."""
+
+    aor: str
+    uri: bytes
+    instance: bytes
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it has not ended."""
+
+
 class Told(Protocol):
     """Who keeps an event for others as well, before it counts as taken."""
 
@@ -228,6 +240,16 @@ class Listeners:
             return
         kind = "message.sent" if content.kind == "message" else "message.read"
         self.tell(aor, kind, {**_parties(request), **content.data})
+
+    def on_binding(self, contact: Contact) -> None:
+        """A contact of an account has come or gone."""
+        if contact.aor in self._devices:
+            kind = "binding.added" if contact.is_bound else "binding.ended"
+            data = {
+                "contact": contact.uri.decode(errors="replace"),
+                "instance": contact.instance.decode(errors="replace"),
+            }
+            self.tell(contact.aor, kind, data, is_kept=False)
 
     def tell(
         self, aor: str, kind: str, data: dict[str, Any], *, is_kept: bool = True, id: str = ""

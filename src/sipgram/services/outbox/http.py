@@ -1,6 +1,6 @@
 """The routes of messages: ``GET /send``, ``/v1/messages`` and ``/v1/messages:batch``."""
 
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -30,6 +30,7 @@ OUTCOMES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"model": Answer, "description": "With wait: all have their outcome."}
 }
 
+Stored = Literal["waiting", "delivered", "refused", "expired", "cancelled"]
 Wait = Annotated[float, Query(ge=0, le=WAIT_MAX_S, description="Seconds to wait for the outcome.")]
 Key = Annotated[
     str, Header(alias="Idempotency-Key", max_length=255, description="Remembered 24 h.")
@@ -39,6 +40,16 @@ Id = Annotated[str, Path(pattern="^[0-9]{1,19}$")]
 
 class Records(Protocol):
     """What the message store knows."""
+
+    async def page(
+        self,
+        *,
+        before: int | None = None,
+        aor: str | None = None,
+        state: str | None = None,
+        at_most: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Return the latest messages that were stored."""
 
     async def find(self, id: int) -> dict[str, Any] | None:
         """Return a message with its copies and failed attempts."""
@@ -50,6 +61,7 @@ def routes(desk: Desk, records: Records) -> APIRouter:
     _add_get(router, desk)
     _add_posts(router, desk)
     _add_reading(router, desk, records)
+    _add_stored(router, desk, records)
     return router
 
 
@@ -196,6 +208,39 @@ def _add_reading(router: APIRouter, desk: Desk, records: Records) -> None:
         if message.state != "cancelled" and not await desk.outbox.cancel(message):
             raise Problem(409, f"the message is past taking back: {message.state}", parameter="id")
         return Response(status_code=204)
+
+
+def _add_stored(router: APIRouter, desk: Desk, records: Records) -> None:
+    @router.get(
+        "/v1/stored-messages",
+        response_model=Page,
+        summary="List messages that were stored for an account, by whomever they were sent",
+    )
+    async def stored(
+        caller: Reader,
+        account: Annotated[str | None, Query(max_length=256)] = None,
+        state: Annotated[Stored | None, Query()] = None,
+        cursor: Annotated[str | None, Query(max_length=64)] = None,
+        limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
+    ) -> Response:
+        aor = _account(desk, caller, account)
+        found = await records.page(before=id_of(cursor), aor=aor, state=state, at_most=limit + 1)
+        more = cursor_of(found[limit - 1]["id"]) if len(found) > limit else None
+        return JSONResponse({"messages": [of_record(each) for each in found[:limit]], "next": more})
+
+
+def _account(desk: Desk, caller: Caller, wanted: str | None) -> str | None:
+    """Return whose stored messages are wanted; None for everybody's."""
+    if wanted is None:
+        if caller.is_for_all:
+            return None
+        if len(caller.aors) != 1:
+            raise Problem(422, "say for which account", parameter="account")
+        wanted = caller.aors[0]
+    resident = desk.directory.resident(desk.recipient(wanted, parameter="account"))
+    if resident is None or not allowed(caller, resident.aor, resident.account_id):
+        raise Problem(403, f"this key does not act for {wanted}", parameter="account")
+    return resident.aor
 
 
 async def _own(desk: Desk, caller: Caller, id: str) -> Outgoing | None:

@@ -30,8 +30,10 @@ CHUNK: Final = 150
 DUE_AT_ONCE: Final = 200
 LATELY_MAX: Final = 2_000
 """Outcomes remembered for those who wait for them."""
-TRIES_MAX: Final = 10
-"""Times that a message is tried which cannot be stored now."""
+RETRY_MAX_S: Final = 60.0
+"""The longest pause before a message is tried again that could not be stored."""
+LIFETIME_MAX_S: Final = 7 * 86_400
+"""As long as any message is worth (D21)."""
 
 _STATES: Final[dict[str, State]] = {
     "waiting": "stored",
@@ -152,8 +154,11 @@ class Outbox:
                 self.store.submitted(submission, _telling(done))
                 await done
         except Exception:
+            # It may be on disk all the same, and nobody promised it.
             if messages and messages[0].submission:
                 self.store.withdraw(messages[0].submission)
+            elif messages:
+                self.store.drop(messages[0].id)
             raise
 
     # ---- sending ---------------------------------------------------------------------------
@@ -208,7 +213,9 @@ class Outbox:
             message.stored_utc = now
         elif self._may_retry(message, outcome):
             message.state = "queued"
-            self._loop.call_later(max(1, outcome.retry_after_s), self._again, message)
+            tries = self._tries[message.id] = self._tries.get(message.id, 0) + 1
+            wait_s = min(RETRY_MAX_S, max(1, outcome.retry_after_s) * tries)
+            self._loop.call_later(wait_s, self._again, message)
             return
         else:
             message.state = "failed"
@@ -218,17 +225,19 @@ class Outbox:
         if message.state == "stored":
             self._stored.add(message.id)
         self.store.sent(message)
+        message.body = b""  # It is remembered a little for those who wait for its outcome.
         self._tell(message)
         if self._ready and not self._is_pumping:
             self._is_pumping = True
             self._loop.call_soon(self._resume)
 
     def _may_retry(self, message: Outgoing, outcome: Outcome) -> bool:
-        """Say whether it was us who could not do it (D11)."""
+        """Say whether it was us who could not do it (D11): it was accepted, and is not lost."""
         if outcome.status not in (500, 503) or not outcome.retry_after_s:
             return False
-        tries = self._tries[message.id] = self._tries.get(message.id, 0) + 1
-        return tries < TRIES_MAX
+        begun_utc = message.send_at_utc or message.created_utc
+        worth_s = LIFETIME_MAX_S if message.expires_s < 0 else message.expires_s
+        return self.wall() < begun_utc + worth_s
 
     def _again(self, message: Outgoing) -> None:
         if message.id in self._known:
@@ -362,7 +371,8 @@ class Outbox:
                 message.state = "queued"
                 self._known.add(message.id)
                 self._ready.append(message)
-            elif message.ended_utc is not None:
+            elif message.state != "queued":
+                self._stored.discard(message.id)
                 self.store.drop(message.id)
         for submission in await self.store.due_submissions(now, DUE_AT_ONCE):
             self.store.forget(submission)
