@@ -67,7 +67,7 @@ def send(
     """
 
     if to_many is not None:
-        from sipgram.cli.bulk import send_csv
+        from sipgram.cli.api.bulk import send_csv
 
         send_csv(to_many, text or to, sender=aor or None, api=api, key_env=key_env)
         return

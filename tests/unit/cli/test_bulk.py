@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sipgram.cli.bulk import Line, filled, read_lines
+from sipgram.cli.api.bulk import Line, filled, read_lines
 from sipgram.errors import SettingsError
 
 from .conftest import Run
