@@ -22,9 +22,6 @@ ROWS = (
 )
 """What an answer of a device means."""
 NOT_YET = {
-    "d20": "receipts",
-    "d24": "receipts",
-    "row_415_488_on_cpim": "receipts",
 }
 """Of docs/delivery.md, "Not yet"."""
 
