@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Annotated, Any, Final, Literal, Protocol
 
 import structlog
@@ -62,7 +63,7 @@ class Buckets:
         self._left[name] = (left + 1 if is_over else left, now)
         if len(self._left) > self._callers_max:
             self._left.popitem(last=False)
-        wait_s = max(1, round(-left * 60 / limit + 0.5)) if is_over else 60
+        wait_s = max(1, ceil(-left * 60 / limit)) if is_over else 60
         return limit, -1 if is_over else int(left), wait_s
 
 

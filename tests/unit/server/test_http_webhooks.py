@@ -161,6 +161,26 @@ async def test_events_outlive_the_server_and_a_receiver_that_is_down(tmp_path: P
     assert [event["data"]["text"] for event in events] == ["one", "two"]
 
 
+async def test_what_was_stored_before_a_restart_is_told_as_delivered_after_it(
+    tmp_path: Path,
+) -> None:
+    async with Receiver() as receiver:
+        async with hooked(tmp_path, receiver, is_process=True) as (serve, client, _):
+            body = {"to": BOB, "text": "Hello", "from": ALICE}
+            answer = await client.post("/v1/messages?wait=5", json=body)
+            id = answer.json()["id"]
+            await until_state(client, id, "stored")
+            serve.process.kill()
+            await serve.process.wait()
+        async with served(tmp_path, environment=PRIVATE) as (serve, _):
+            with Phone(serve) as bob:
+                await bob.register("bob")
+                await taken(bob)
+                event = await receiver.next()
+
+    assert (event["type"], event["data"]["message_id"]) == ("message.delivered", id)
+
+
 async def test_a_callback_of_one_message_is_signed_with_the_keys_secret(tmp_path: Path) -> None:
     key = await new_key(tmp_path, ALICE)
     async with (
