@@ -21,8 +21,7 @@ ROWS = (
     "all_else_and_none",
 )
 """What an answer of a device means."""
-NOT_YET = {
-}
+NOT_YET: frozenset[str] = frozenset()
 """Of docs/delivery.md, "Not yet"."""
 
 
