@@ -25,6 +25,7 @@ from sipgram.server.api.build import Api, Foundation, build_api, news_of
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher, Service
+from sipgram.server.parts.keeping import Keeping, build_keeping
 from sipgram.server.parts.lists import build_lists
 from sipgram.server.parts.presence import PresenceParts, build_presence
 from sipgram.server.parts.push import PushParts, build_push
@@ -37,7 +38,6 @@ from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
-from sipgram.services.messaging.sql import MessageRows
 from sipgram.services.push.service import Pusher
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
@@ -85,7 +85,7 @@ class Server:
     engine: AsyncEngine
     writer: Writer
     wall: WallClock
-    mailroom: Mailroom
+    keeping: Keeping
     calls: Calls
     keep_alives: KeepAlives
     pusher: Pusher
@@ -95,6 +95,11 @@ class Server:
     api: Api | None
     web: WebSockets
     listeners: tuple[Address, ...] = ()
+
+    @property
+    def mailroom(self) -> Mailroom:
+        """Who keeps messages."""
+        return self.keeping.mailroom
 
     def close_idle(self, now: float) -> None:
         """Close connections that hold neither a binding nor a dialog and are long silent (D27)."""
@@ -126,7 +131,8 @@ async def build(
     own_addresses: set[tuple[str, int]] = set()
     kept = await _open_database(settings, entropy)
     brancher = Brancher(kept.secret, node=NodeId(settings.server.node))
-    mailroom = _mailroom(kept, settings, brancher)
+    keeping = build_keeping(kept.engine, kept.writer, kept.wall, settings, brancher)
+    mailroom = keeping.mailroom
     locations = _locations(settings, kept.accounts, own_addresses, mailroom)
     gate = _gate(settings, kept, locations, entropy)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
@@ -163,7 +169,7 @@ async def build(
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        *(mailroom, calls, keep_alives, push.pusher, contacts),
+        *(keeping, calls, keep_alives, push.pusher, contacts),
         *(presence, certificates, api, web),
     )
     await _start(server, registrar, rows, own_addresses)
@@ -176,7 +182,7 @@ async def _start(
     """Open the listeners, and take back what was kept."""
     if server.api is not None:
         await server.api.listeners.load()  # Before the location table is asked for anybody.
-    await _load_messages(server.mailroom)  # Before anybody is served: order depends on it (D16).
+    await server.keeping.load()
     await _listen(server)
     own_addresses.update(server.endpoint.own_addresses())
     await _restore(server, registrar, rows)
@@ -272,24 +278,6 @@ def _calls(
         carrier=carrier,
         clock=asyncio.get_running_loop().time,
         rearm=endpoint.after_batch,
-    )
-
-
-async def _load_messages(mailroom: Mailroom) -> None:
-    waiting = await mailroom.load()
-    if waiting:
-        log.info("messages wait", count=waiting)
-
-
-def _mailroom(kept: "_Kept", settings: Settings, brancher: Brancher) -> Mailroom:
-    record_s = settings.messaging.record_s
-    return Mailroom(
-        MessageRows(kept.engine, kept.writer, wall=kept.wall, record_s=record_s),
-        settings=settings.messaging,
-        brancher=brancher,
-        clock=asyncio.get_running_loop().time,
-        wall=kept.wall,
-        certain=kept.wall.certain,
     )
 
 

@@ -13,6 +13,7 @@ from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.ways import NoSockets, Sockets, Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.store import Account
+from sipgram.services.messaging.history import NOBODYS, History
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.store import MessageStore
@@ -107,6 +108,7 @@ class Node:
         sockets: Sockets | None = None,
         store: MessageStore | None = None,
         messaging: MessagingSettings | None = None,
+        history: History = NOBODYS,
     ) -> None:
         """With ``store`` messages are kept for devices that are away."""
         self.clock = ManualClock(1_000.0)
@@ -116,7 +118,9 @@ class Node:
         accounts: Accounts = self.household if has_digest else OpenAccounts()
         brancher = Brancher(SECRET, node=NodeId("n1"))
         settings = messaging or MessagingSettings()
-        self.mailroom = None if store is None else self._mailroom(store, settings, brancher)
+        self.mailroom = (
+            None if store is None else self._mailroom(store, settings, brancher, history)
+        )
         self.locations = Locations(
             (DOMAIN,),
             accounts=accounts,
@@ -156,7 +160,11 @@ class Node:
         self.flow = RecordingFlow(host=b"192.0.2.9")
 
     def _mailroom(
-        self, store: MessageStore, settings: MessagingSettings, brancher: Brancher
+        self,
+        store: MessageStore,
+        settings: MessagingSettings,
+        brancher: Brancher,
+        history: History,
     ) -> Mailroom:
         wall = WallClock(lambda: self.clock.now + self.wall_lead, self.clock)
         return Mailroom(
@@ -164,6 +172,7 @@ class Node:
             settings=settings,
             brancher=brancher,
             clock=self.clock,
+            history=history,
             wall=wall,
             certain=wall.certain,
         )

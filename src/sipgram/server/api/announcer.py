@@ -10,8 +10,6 @@ from sipgram.services.outbox.store import Outgoing
 from sipgram.services.outbox.wire import time_of
 from sipgram.services.webhooks.service import Webhooks
 
-_KIND_OF_STATE = {"waiting": "stored", "refused": "failed"}
-
 
 class Announcer:
     """Turns changes of state into events; the same fact has the same id each time."""
@@ -61,11 +59,10 @@ class Announcer:
         resident = self._directory.resident(sender.decode(errors="replace"))
         if resident is None:
             return
-        name = _KIND_OF_STATE.get(state, state)
-        kind = f"message.{name}"
+        kind = f"message.{state}"
         if self._is_wanted(resident.aor, kind):
-            data = {"message_id": str(id), "from": resident.aor, "to": aor, "state": name}
-            self._listeners.tell(resident.aor, kind, data, id=f"{id}.{name}")
+            data = {"message_id": str(id), "from": resident.aor, "to": aor, "state": state}
+            self._listeners.tell(resident.aor, kind, data, id=f"{id}.{state}")
 
     def _is_wanted(self, aor: str, kind: str) -> bool:
         is_heard = self._listeners.device_of(aor) is not None

@@ -32,7 +32,7 @@ from sipgram.services.listeners.sql import EventRows
 from sipgram.services.messaging.injection import Injector
 from sipgram.services.messaging.ledger import MessageNews
 from sipgram.services.messaging.mailroom import Mailroom
-from sipgram.services.messaging.records import MessageRecords
+from sipgram.services.messaging.operator.records import Filter, MessageRecords, Record, State
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.outbox import http as outbox_http
 from sipgram.services.outbox.desk import Desk
@@ -81,6 +81,32 @@ class Residents:
         """Return the first name of who is called so; of others what they are called."""
         resident = self.resident(uri)
         return uri if resident is None else resident.aor
+
+
+class StoredMessages:
+    """What the message store knows, as the routes ask for it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._records = MessageRecords(engine)
+
+    async def page(
+        self,
+        *,
+        before: int | None = None,
+        aor: str | None = None,
+        state: State | None = None,
+        at_most: int = 50,
+    ) -> list[Record]:
+        """Return the latest messages to an account, to anybody when None."""
+        return await self._records.page(Filter(to=aor, state=state), before=before, at_most=at_most)
+
+    async def find(self, id: int) -> Record | None:
+        """Return a message with its copies and failed attempts."""
+        return await self._records.find(id)
+
+    async def devices(self, aor: str | None = None) -> list[Record]:
+        """Return the devices that are away."""
+        return await self._records.devices(aor)
 
 
 class Foundation(NamedTuple):
@@ -142,7 +168,7 @@ class Api:
             default_domain=domains[0],
             check_url=lambda url: check_url(url, may_be_private=hooks.allow_private),
         )
-        self._records = MessageRecords(base.engine)
+        self._records = StoredMessages(base.engine)
         self._base = base
 
     def _outbox(self, base: Foundation, injector: Injector) -> Outbox:

@@ -21,6 +21,7 @@ from sipgram.services.outbox.wire import (
     with_copies,
 )
 
+Stored = Literal["waiting", "delivered", "failed", "expired", "cancelled"]
 WAIT_MAX_S: Final = 30.0
 ID_MAX: Final = 2**63 - 1
 PAGE_MAX: Final = 500
@@ -30,7 +31,6 @@ OUTCOMES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"model": Answer, "description": "With wait: all have their outcome."}
 }
 
-Stored = Literal["waiting", "delivered", "refused", "expired", "cancelled"]
 Wait = Annotated[float, Query(ge=0, le=WAIT_MAX_S, description="Seconds to wait for the outcome.")]
 Key = Annotated[
     str, Header(alias="Idempotency-Key", max_length=255, description="Remembered 24 h.")
@@ -46,7 +46,7 @@ class Records(Protocol):
         *,
         before: int | None = None,
         aor: str | None = None,
-        state: str | None = None,
+        state: Stored | None = None,
         at_most: int = 50,
     ) -> list[dict[str, Any]]:
         """Return the latest messages that were stored."""

@@ -38,7 +38,7 @@ LIFETIME_MAX_S: Final = 7 * 86_400
 _STATES: Final[dict[str, State]] = {
     "waiting": "stored",
     "delivered": "delivered",
-    "refused": "failed",
+    "failed": "failed",
     "expired": "expired",
     "cancelled": "cancelled",
 }
