@@ -25,6 +25,7 @@ from sipgram.server.api.build import Api, Foundation, build_api, news_of
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher, Service
+from sipgram.server.parts.edges import build_police, build_web, news_of_police
 from sipgram.server.parts.keeping import Keeping, build_keeping
 from sipgram.server.parts.lists import build_lists
 from sipgram.server.parts.presence import PresenceParts, build_presence
@@ -32,12 +33,12 @@ from sipgram.server.parts.push import PushParts, build_push
 from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.parts.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
-from sipgram.server.web import build_web
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
+from sipgram.services.policy.service import Police
 from sipgram.services.push.service import Pusher
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
@@ -94,6 +95,7 @@ class Server:
     certificates: Certificates | None
     api: Api | None
     web: WebSockets
+    messaging: Messaging | Police
     listeners: tuple[Address, ...] = ()
 
     @property
@@ -136,7 +138,8 @@ async def build(
     locations = _locations(settings, kept.accounts, own_addresses, mailroom)
     gate = _gate(settings, kept, locations, entropy)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
-    routes: dict[bytes, Service] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
+    policed = build_police(settings, messaging)
+    routes: dict[bytes, Service] = {b"MESSAGE": policed, b"OPTIONS": messaging}
     dispatcher = _dispatcher(locations, gate, brancher, routes, mailroom)
     certificates = _certificates(settings)
     web = build_web(settings, locations)
@@ -153,15 +156,17 @@ async def build(
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
     rearm = endpoint.after_batch
     parts = Foundation(settings, *kept[:4], entropy, locations, mailroom, gate)
-    api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
+    api = build_api(parts, policed, messaging, proxy, rearm, lambda: dispatcher.is_draining)
     mailroom.attach(
         *(endpoint.table, locations.find, locations),
         carrier=carrier,
         rearm=rearm,
         wake=push.pusher.wake,
-        news=news_of(api),
+        news=(*news_of(api), *news_of_police(policed)),
     )
-    build_lists(parts, messaging, proxy, dispatcher, clock=loop.time, rearm=rearm)
+    build_lists(
+        *(parts, messaging, proxy, dispatcher), clock=loop.time, rearm=rearm, handle=policed.handle
+    )
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
     presence = build_presence(parts, endpoint, brancher, calls.ways, contacts.routes)
@@ -170,7 +175,7 @@ async def build(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
         *(keeping, calls, keep_alives, push.pusher, contacts),
-        *(presence, certificates, api, web),
+        *(presence, certificates, api, web, policed),
     )
     await _start(server, registrar, rows, own_addresses)
     return server

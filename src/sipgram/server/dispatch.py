@@ -4,8 +4,9 @@ The one place where the error tree becomes SIP responses (RFC 3261 §8.2, §16).
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Protocol, cast
 
 import structlog
 
@@ -13,7 +14,7 @@ from sipgram.errors import PeerError, Refusal, Unavailable
 from sipgram.server.admission import Gate, check_for_us, check_routing
 from sipgram.server.calls import Calls
 from sipgram.server.routes import ALLOW, AS_UAS, CAPABILITIES, FOR_SERVERS, METHODS
-from sipgram.services.answers import Answer, Commitment, Forward, Reply
+from sipgram.services.answers import Answer, Asked, Commitment, Forward, Later, Reply, Told
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.grammar import shown
@@ -22,7 +23,7 @@ from sipgram.sip.message.reply import build
 from sipgram.sip.message.uri import SipUri
 from sipgram.sip.proxy import Fork, Proxy
 from sipgram.sip.record_route import Course
-from sipgram.sip.sink import Flow
+from sipgram.sip.sink import Flow, ServerSide
 from sipgram.sip.transaction.server_request import ServerRequestTransaction
 from sipgram.sip.transaction.table import TransactionTable
 
@@ -115,7 +116,7 @@ class Dispatcher:
         elif isinstance(answer, Commitment):
             self._commit(answer, request, flow, now)
         elif answer is not None and len(self._tasks) < LATER_MAX:
-            self._wait(answer.work, request, flow, self._table.open_server(request, flow, now))
+            self._wait(answer, request, flow, self._table.open_server(request, flow, now))
         elif answer is not None:
             answer.work.close()
             self._reply(OVERLOADED, request, flow, now)
@@ -124,6 +125,11 @@ class Dispatcher:
         """Drop a response that no transaction waits for (RFC 6026 §8.9), but a late 2xx (D12)."""
         if not (200 <= response.status < 300 and self._late(response, now)):
             self.strays += 1
+
+    @property
+    def later_count(self) -> int:
+        """Requests that wait for something, as for a connection or the policy."""
+        return len(self._tasks)
 
     def refuse_open(self) -> None:
         """Answer what is still open with 480, since nobody will answer it later."""
@@ -157,8 +163,12 @@ class Dispatcher:
         if method in AS_UAS:
             check_for_us(request)
         answer = service.handle(request, flow, account_id, now)
-        if (gate is not None or routes) and isinstance(answer, Forward):
-            answer.cuts = self._cuts(request, routes, is_trusted=account_id is None)
+        if gate is not None or routes:
+            if isinstance(answer, Forward):
+                answer.cuts = self._cuts(request, routes, is_trusted=account_id is None)
+            elif isinstance(answer, Later):
+                finish = partial(self._finish, request, routes, account_id is None)
+                return answer._replace(finish=finish)
         return answer
 
     def _decide_without_service(self, request: Message, flow: Flow, now: float) -> Answer | None:
@@ -239,6 +249,15 @@ class Dispatcher:
                     cuts += tuple((*span, b"") for span in request.spans(name))
         return cuts if len(cuts) < 2 else tuple(sorted(cuts))
 
+    def _finish(
+        self, request: Message, routes: tuple[Cut, ...], is_trusted: bool, answer: Forward
+    ) -> None:
+        cuts = self._cuts(request, routes, is_trusted=is_trusted)
+        if isinstance(answer, Asked):  # Its first line may be longer or shorter now.
+            by = len(answer.request.raw) - len(request.raw)
+            cuts = tuple((start + by, end + by, line) for start, end, line in cuts)
+        answer.cuts = cuts
+
     def _is_server(self, uri: bytes) -> bool:
         """Say whether a Request-URI names the server itself and no user of it."""
         if b"@" in uri or not uri[:4].lower().startswith(b"sip"):
@@ -291,6 +310,11 @@ class Dispatcher:
         if flow.is_reliable:  # A datagram's sender repeats it, which tells the transaction.
             server.expect(now)
 
+        self._write(commit, request, flow, server)
+
+    def _write(
+        self, commit: Commitment, request: Message, flow: Flow, server: ServerRequestTransaction
+    ) -> None:
         def done(error: Exception | None) -> None:
             try:
                 reply = commit.reply(error)
@@ -306,7 +330,7 @@ class Dispatcher:
 
     def _wait(
         self,
-        work: Coroutine[Any, Any, Reply | Forward],
+        later: Later,
         request: Message,
         flow: Flow,
         server: ServerRequestTransaction,
@@ -315,13 +339,20 @@ class Dispatcher:
 
         async def run() -> None:
             try:
-                answer = await work
+                answer = await later.work
             except Exception as error:
                 answer = self._excuse(error, request)
             now = self._clock()
             if isinstance(answer, Forward):
-                fork = Fork(request, server, self._proxy, answer.deposit)
+                if later.finish is not None:
+                    later.finish(answer)
+                asked, side = request, cast(ServerSide, server)
+                if isinstance(answer, Asked):
+                    asked, side = answer.request, Told(server, answer.told)
+                fork = Fork(asked, side, self._proxy, answer.deposit)
                 fork.start(answer.targets, flow, answer.cuts, now)
+            elif isinstance(answer, Commitment):
+                self._write(answer, request, flow, server)
             else:
                 server.respond(self._built(answer, request, flow), now)
             self._rearm()

@@ -38,6 +38,7 @@ from sipgram.services.outbox import http as outbox_http
 from sipgram.services.outbox.desk import Desk
 from sipgram.services.outbox.service import Outbox
 from sipgram.services.outbox.sql import OutboxRows
+from sipgram.services.policy.service import Police
 from sipgram.services.registrar import http as registrar_http
 from sipgram.services.registrar.location import Binding, Locations
 from sipgram.services.webhooks import http as webhooks_http
@@ -333,16 +334,20 @@ def _guard(keys: KeyRing, settings: HttpSettings) -> Guard:
 
 def build_api(
     base: Foundation,
+    policed: Messaging | Police,
     messaging: Messaging,
     proxy: Proxy,
     rearm: Callable[[], None],
     is_closed: Callable[[], bool],
 ) -> Api | None:
-    """Return the API, whose messages take the way of all others; None when HTTP is not served."""
+    """Return the API, whose messages take the way of all others; None when HTTP is not served.
+
+    ``policed`` is what requests of phones meet, ``messaging`` behind it if there is a policy.
+    """
     if base.settings.server.http == "none":
         return None
     clock = asyncio.get_running_loop().time
-    injector = Injector(messaging.handle, ids=base.mailroom.ids, clock=clock)
+    injector = Injector(policed.handle, ids=base.mailroom.ids, clock=clock)
     injector.attach(proxy, rearm=rearm, is_closed=is_closed)
     api = Api(base, injector)
     api.attach(
