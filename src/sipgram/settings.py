@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 AuthMode = Literal["digest", "none"]
 
@@ -194,6 +194,48 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Trunk:
+    """A peer that takes what is not for us: another exchange, a provider."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    name: str
+    "What it is called in logs."
+    hosts: tuple[str, ...] = ()
+    "Its servers, HOST or HOST:PORT, ;transport=tcp or tls if wished; one is tried after the other. A name is looked up by RFC 3263."
+    addresses: tuple[str, ...] = ()
+    "Addresses or networks that its requests come from; they need no digest."
+    certificates: tuple[str, ...] = ()
+    "SIP domains, one of which the certificate that it shows is for; needs no digest either."
+    numbers: tuple[str, ...] = ()
+    "Beginnings of the numbers that go there, as +49 or 00; of several trunks the longest counts."
+    domains: tuple[str, ...] = ()
+    "Domains that go there."
+    may_relay: bool = False
+    "Whether its own requests may go on to trunks and other domains, not only to accounts here."
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingSettings:
+    """What goes to others, and how they are found."""
+
+    trunks: tuple[Trunk, ...] = ()
+    "Peers for calls and messages to numbers and domains that are not ours: tables `[[routing.trunks]]` in the file."
+    federation: bool = False
+    "Whether accounts here and users of other domains may reach each other, over TLS with certificates on both sides."
+    federation_domains: tuple[str, ...] = ()
+    "The domains to do that with; empty for all."
+    hop_s: float = 3.0
+    "How long a server may be silent while there is another one to try."
+    connect_s: float = 2.0
+    "How long a connection to a server may take to open."
+    connections_max: int = 1_000
+    "Connections that we open to other servers; beyond that an idle one is closed, or none is opened."
+    nameservers: tuple[str, ...] = ()
+    "Name servers, ADDRESS or ADDRESS:PORT; empty for the system's."
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole tree, a section a field."""
 
@@ -205,4 +247,5 @@ class Settings:
     transport: TransportSettings = field(default_factory=TransportSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
+    routing: RoutingSettings = field(default_factory=RoutingSettings)
     http: HttpSettings = field(default_factory=HttpSettings)

@@ -278,6 +278,12 @@ class Endpoint:
         listeners.sort(key=lambda listener: listener.port != local_port)
         return listeners[0].flow((host, port)) if listeners else None
 
+    def listens(self) -> list[tuple[str, str, int]]:
+        """Return transport, the host that peers see, and port of each listener."""
+        found = [("udp", listener.host, listener.port) for listener in self.udp]
+        found += [(address.transport, address.host, address.port) for address in self.tcp]
+        return [(kind, self._advertised_for(host) or host, port) for kind, host, port in found]
+
     def own_addresses(self) -> set[tuple[str, int]]:
         """Return every host and port under which peers reach the listeners."""
         bound = [(listener.host, listener.port) for listener in self.udp]

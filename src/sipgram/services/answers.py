@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
+from sipgram.sip.hunt import Pursuit
 from sipgram.sip.keeping import Keeping
 from sipgram.sip.message.message import Cut
 from sipgram.sip.proxy import Target
@@ -44,7 +45,7 @@ class Forward:
 class Later(NamedTuple):
     """Something must be waited for; the coroutine returns the answer."""
 
-    work: Coroutine[Any, Any, "Reply | Forward"]
+    work: Coroutine[Any, Any, "Reply | Forward | Pursuit"]
 
 
 class Commitment:
