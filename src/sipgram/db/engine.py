@@ -115,6 +115,13 @@ async def secret_of(engine: AsyncEngine, entropy: Entropy) -> bytes:
     return bytes.fromhex(found)
 
 
+async def last_seen_utc(engine: AsyncEngine) -> float | None:
+    """Return the last certain time of the program's last run, None before the first (D35)."""
+    async with engine.connect() as connection:
+        found = await _meta(connection, "last_seen_utc")
+    return None if found is None else float(found)
+
+
 async def _meta(connection: AsyncConnection, key: str) -> str | None:
     query = select(tables.meta.c.value).where(tables.meta.c.key == key)
     return (await connection.execute(query)).scalar()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sipgram.db.statements import Statement
+from sipgram.db.statements import MANY, Statement
 from sipgram.db.writer import Answer, Link, Row, Writer
 from sipgram.db.writer_process import LENGTH
 
@@ -40,7 +40,8 @@ class SqliteWriter(Writer):
         self._answer_s = answer_s
         self._settings = {
             "path": str(path),
-            "statements": [statement.sql for statement in self._statements],
+            "statements": [(statement.sql, statement.many) for statement in self._statements],
+            "many": MANY,
             "busy_timeout_ms": int(busy_timeout_s * 1000),
             "pages_max": pages_max or 0,
         }

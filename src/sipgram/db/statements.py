@@ -5,7 +5,7 @@ The writer's child gets only their SQL, so that it starts without SQLAlchemy.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Column, Table, bindparam, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -13,6 +13,9 @@ from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.sql.dml import UpdateBase
 
 from sipgram.db import http_tables, tables
+
+MANY: Final = 16
+"""Rows of one statement: each costs SQLite a quarter less so than by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Statement:
     name: str
     sql: str
     "In SQLite's words, with ``?`` for a place."
+    many: str
+    "The same for ``MANY`` rows, one behind the other; empty where there is no such statement."
     postgres: str
     "In PostgreSQL's, with ``$1``."
     columns: tuple[str, ...]
@@ -39,6 +44,7 @@ def known_statements() -> tuple[Statement, ...]:
         _delete("binding_drop", bindings, which),
         _delete("bindings_drop", bindings, (bindings.c.aor,)),
         *_message_statements(),
+        _upsert("meta_put", tables.meta, _names(tables.meta)),
         *_http_statements(),
     )
 
@@ -121,9 +127,12 @@ def _names(table: Table) -> tuple[str, ...]:
 
 def _insert(name: str, table: Table, *, is_lenient: bool = False) -> Statement:
     columns = _names(table)
-    values: dict[str, Any] = {column: bindparam(column) for column in columns}
-    insert = postgresql.insert(table).values(values)
-    return _compiled(name, insert.on_conflict_do_nothing() if is_lenient else insert, columns)
+
+    def of(count: int) -> UpdateBase:
+        insert = _values(table, columns, count)
+        return insert.on_conflict_do_nothing() if is_lenient else insert
+
+    return _compiled(name, of(1), columns, many=of(MANY))
 
 
 def _update(
@@ -140,12 +149,23 @@ def _update(
 
 
 def _upsert(name: str, table: Table, columns: tuple[str, ...]) -> Statement:
-    insert = postgresql.insert(table).values({column: bindparam(column) for column in columns})
     keys = {column.name for column in table.primary_key}
-    news = {column: insert.excluded[column] for column in columns if column not in keys}
-    return _compiled(
-        name, insert.on_conflict_do_update(index_elements=sorted(keys), set_=news), columns
-    )
+
+    def of(count: int) -> UpdateBase:
+        insert = _values(table, columns, count)
+        news = {column: insert.excluded[column] for column in columns if column not in keys}
+        return insert.on_conflict_do_update(index_elements=sorted(keys), set_=news)
+
+    return _compiled(name, of(1), columns, many=of(MANY))
+
+
+def _values(table: Table, columns: tuple[str, ...], count: int) -> postgresql.Insert:
+    if count == 1:
+        return postgresql.insert(table).values({column: bindparam(column) for column in columns})
+    rows: list[dict[str, Any]] = [
+        {column: bindparam(f"{column}_{row}") for column in columns} for row in range(count)
+    ]
+    return postgresql.insert(table).values(rows)
 
 
 def _delete(name: str, table: Table, which: Sequence[Column[Any]]) -> Statement:
@@ -156,11 +176,21 @@ def _delete(name: str, table: Table, which: Sequence[Column[Any]]) -> Statement:
     )
 
 
-def _compiled(name: str, statement: UpdateBase, columns: tuple[str, ...]) -> Statement:
+def _compiled(
+    name: str, statement: UpdateBase, columns: tuple[str, ...], *, many: UpdateBase | None = None
+) -> Statement:
     compiled = statement.compile(dialect=sqlite.dialect(paramstyle="qmark"))
     places = tuple(compiled.positiontup or ())
     assert places == columns, f"{name}: its rows are {places}"
     theirs = statement.compile(dialect=asyncpg.dialect())  # type: ignore[no-untyped-call]  # Of SQLAlchemy.
     assert tuple(theirs.positiontup or ()) == columns, f"{name}: its rows differ for PostgreSQL"
     shown = tuple(column.removeprefix("its_").removeprefix("new_") for column in columns)
-    return Statement(name, str(compiled), str(theirs), shown)
+    of_many = "" if many is None else _of_many(many, columns)
+    return Statement(name, str(compiled), of_many, str(theirs), shown)
+
+
+def _of_many(statement: UpdateBase, columns: tuple[str, ...]) -> str:
+    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="qmark"))
+    places = [f"{column}_{row}" for row in range(MANY) for column in columns]
+    assert list(compiled.positiontup or ()) == places, "rows do not stand one behind the other"
+    return str(compiled)

@@ -26,7 +26,7 @@ meta = Table(
     Column("key", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""Facts about the database: ``schema_compat``, ``secret``."""
+"""Facts about the database: ``schema_compat``, ``secret``, ``last_seen_utc`` (D35)."""
 
 accounts = Table(
     "accounts",

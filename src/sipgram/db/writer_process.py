@@ -15,7 +15,7 @@ import sqlite3
 import struct
 import sys
 import threading
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
@@ -27,6 +27,8 @@ CHECKPOINT_ROWS = 2_000
 CHECKPOINT_END_S = 2.0
 WAL_PAGES_MAX = 20_000
 """A commit moves the pages by itself beyond so many, when the thread lags behind."""
+
+Row = tuple[Any, ...]
 
 Answer = tuple[str, str] | None
 """None for a committed row, else ``away`` (try again) or ``row`` (never fits), and why."""
@@ -70,7 +72,7 @@ def serve(peer: socket.socket) -> None:
         send(peer, ("away", str(error)))
         return
     send(peer, None)
-    statements: list[str] = settings["statements"]
+    statements = Statements(settings["statements"], settings["many"])
     checkpoints = Checkpoints(settings)
     while (rows := receive(peer)) is not None:
         send(peer, committed(database, statements, rows))
@@ -130,8 +132,34 @@ def opened(settings: dict[str, Any]) -> sqlite3.Connection:
     return database
 
 
+class Statements:
+    """What a row's number stands for."""
+
+    def __init__(self, known: list[tuple[str, str]], many: int) -> None:
+        """Each is known for one row, and some for ``many`` rows one behind the other as well."""
+        self._known = known
+        self._many = many
+
+    def write_all(self, database: sqlite3.Connection, index: int, rows: list[Row]) -> None:
+        """Write rows of one kind, in their order."""
+        one, of_many = self._known[index]
+        if of_many and len(rows) >= self._many:
+            whole = len(rows) - len(rows) % self._many
+            starts = range(0, whole, self._many)
+            database.executemany(
+                of_many,
+                [tuple(chain.from_iterable(rows[at : at + self._many])) for at in starts],
+            )
+            rows = rows[whole:]
+        database.executemany(one, rows)
+
+    def write(self, database: sqlite3.Connection, index: int, row: Row) -> None:
+        """Write one row."""
+        database.execute(self._known[index][0], row)
+
+
 def committed(
-    database: sqlite3.Connection, statements: list[str], rows: list[tuple[int, tuple[Any, ...]]]
+    database: sqlite3.Connection, statements: Statements, rows: list[tuple[int, Row]]
 ) -> list[Answer]:
     """Commit all rows together; when one does not fit, each gets its own verdict.
 
@@ -140,7 +168,7 @@ def committed(
     try:
         database.execute("BEGIN IMMEDIATE")
         for index, group in groupby(rows, itemgetter(0)):
-            database.executemany(statements[index], [row for _, row in group])
+            statements.write_all(database, index, [row for _, row in group])
         database.execute("COMMIT")
         return []
     except (sqlite3.Error, OverflowError, ValueError) as error:
@@ -151,7 +179,7 @@ def committed(
 
 
 def one_by_one(
-    database: sqlite3.Connection, statements: list[str], rows: list[tuple[int, tuple[Any, ...]]]
+    database: sqlite3.Connection, statements: Statements, rows: list[tuple[int, Row]]
 ) -> list[Answer]:
     """Write each row under its own savepoint and commit those that fit."""
     answers: list[Answer] = []
@@ -160,7 +188,7 @@ def one_by_one(
         for index, row in rows:
             database.execute("SAVEPOINT one")
             try:
-                database.execute(statements[index], row)
+                statements.write(database, index, row)
                 answers.append(None)
             except (sqlite3.Error, OverflowError, ValueError) as error:
                 if is_away(error):

@@ -55,7 +55,7 @@ class Send(Protocol):
 class UdpFlow:
     """One remote address as seen from one UDP listener."""
 
-    __slots__ = ("address", "host", "is_loopback", "listener", "port", "send", "via_line")
+    __slots__ = ("_text", "address", "host", "is_loopback", "listener", "port", "send", "via_line")
 
     is_reliable = False
     transport = "udp"
@@ -69,6 +69,7 @@ class UdpFlow:
         self.port = address[1]
         self.is_loopback = self.host.startswith(b"127.") or self.host == b"::1"
         self.via_line = listener.via_line
+        self._text = ""
 
     def reply_flow(self, request: Message) -> "UdpFlow":
         """Return where responses go: the source with rport, else the port in Via (RFC 3581 §4)."""
@@ -78,7 +79,9 @@ class UdpFlow:
         return self if port == self.port else self.listener.flow((self.address[0], port))
 
     def __str__(self) -> str:
-        return f"udp:{shown_address(self.address)}"
+        if not self._text:
+            self._text = f"udp:{shown_address(self.address)}"
+        return self._text
 
 
 class UdpListener:

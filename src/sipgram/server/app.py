@@ -25,6 +25,7 @@ from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
+from sipgram.server.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
 from sipgram.server.web import build_web
 from sipgram.services.auth.service import Authenticator
@@ -36,6 +37,7 @@ from sipgram.services.messaging.sql import MessageRows
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
+from sipgram.services.wall_clock import WallClock
 from sipgram.settings import Settings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.keep_alive import KeepAlives
@@ -60,9 +62,9 @@ class AccountsByAor:
         account = self._table.account_of(aor.user, aor.domain)
         return None if account is None else account.id
 
-    def leading(self, aor: Aor) -> Aor:
+    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
         account = self._table.account_of(aor.user, aor.domain)
-        return aor if account is None else Aor(account.user, account.domain)
+        return None if account is None else (account.id, Aor(account.user, account.domain))
 
 
 @dataclass(slots=True)
@@ -77,6 +79,7 @@ class Server:
     gate: Gate | None
     engine: AsyncEngine
     writer: Writer
+    wall: WallClock
     mailroom: Mailroom
     calls: Calls
     keep_alives: KeepAlives
@@ -132,7 +135,7 @@ async def build(
     certificates = _certificates(settings)
     web = build_web(settings, locations)
     endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
-    rows = BindingRows(kept.engine, kept.writer, wall=time.time)
+    rows = BindingRows(kept.engine, kept.writer, wall=kept.wall, certain=kept.wall.certain)
     keep_alives = _keep_alives(settings, endpoint)
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
     registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives, contacts)
@@ -140,7 +143,7 @@ async def build(
     carrier = contacts.dialler
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
     rearm = endpoint.after_batch
-    parts = Foundation(settings, *kept, entropy, locations, mailroom)
+    parts = Foundation(settings, *kept[:4], entropy, locations, mailroom)
     api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
     mailroom.attach(
         *(endpoint.table, locations.find, locations),
@@ -152,6 +155,7 @@ async def build(
     dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
+        kept.wall,
         *(mailroom, calls, keep_alives, contacts, certificates, api, web),
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
@@ -235,11 +239,12 @@ async def _load_messages(mailroom: Mailroom) -> None:
 def _mailroom(kept: "_Kept", settings: Settings, brancher: Brancher) -> Mailroom:
     record_s = settings.messaging.record_s
     return Mailroom(
-        MessageRows(kept.engine, kept.writer, wall=time.time, record_s=record_s),
+        MessageRows(kept.engine, kept.writer, wall=kept.wall, record_s=record_s),
         settings=settings.messaging,
         brancher=brancher,
         clock=asyncio.get_running_loop().time,
-        wall=time.time,
+        wall=kept.wall,
+        certain=kept.wall.certain,
     )
 
 
@@ -274,6 +279,7 @@ class _Kept(NamedTuple):
     writer: Writer
     accounts: AccountTable | None
     secret: bytes
+    wall: WallClock
 
 
 async def _open_database(settings: Settings, entropy: Entropy) -> _Kept:
@@ -286,12 +292,13 @@ async def _open_database(settings: Settings, entropy: Entropy) -> _Kept:
         if settings.auth.mode == "digest":
             accounts = AccountTable(AccountRows(engine), algorithms=settings.auth.algorithms)
             await accounts.load()
+        wall = await build_wall_clock(engine)
         writer = writer_for(url, statements=known_statements())
         await writer.__aenter__()
     except BaseException:
         await engine.dispose()
         raise
-    return _Kept(engine, writer, accounts, secret)
+    return _Kept(engine, writer, accounts, secret, wall)
 
 
 def _endpoint(
@@ -351,6 +358,7 @@ def _gate(settings: Settings, kept: _Kept, locations: Locations, entropy: Entrop
 async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> None:
     """Take back the bindings of UDP phones; connections ended with the process that had them."""
     restored = 0
+    longest_s = server.settings.registrar.expires_max_s
     endpoint, now = server.endpoint, asyncio.get_running_loop().time()
     async for kept in rows.load():
         if not kept.flow.startswith("udp:"):
@@ -362,7 +370,9 @@ async def _restore(server: Server, registrar: Registrar, rows: BindingRows) -> N
             flow = endpoint.udp_flow(address.host, address.port, local_port=local_port)
             if flow is None:
                 continue
-            registrar.restore(kept, flow, left_s=kept.expires_utc - time.time(), now=now)
+            # D35: what ended by a clock that is in doubt has not ended.
+            left_s = kept.expires_utc - server.wall.certain()
+            registrar.restore(kept, flow, left_s=min(left_s, longest_s), now=now)
         except Error as error:
             log.info("binding not restored", aor=kept.aor, reason=str(error))
         else:

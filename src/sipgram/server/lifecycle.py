@@ -22,6 +22,7 @@ from sipgram.server import demo
 from sipgram.server.app import Server, build
 from sipgram.server.configuration import http_address
 from sipgram.server.metrics import registry_of
+from sipgram.server.time_keeping import keep_time
 from sipgram.settings import Settings
 
 log = structlog.get_logger("sipgram.server")
@@ -62,6 +63,7 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
         tasks = await stack.enter_async_context(_Background())
         tasks.start(_probe_lag(loop, lag))
         tasks.start(_sweep(server, loop))
+        tasks.start(keep_time(server.wall, server.writer))
         if server.accounts is not None:
             tasks.start(_follow_accounts(server))
         if with_demo:

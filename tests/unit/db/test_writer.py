@@ -18,7 +18,7 @@ from sipgram.db import writer_process
 from sipgram.db.engine import database_url, open_engine
 from sipgram.db.migrations import upgrade
 from sipgram.db.sqlite_writer import SqliteWriter
-from sipgram.db.statements import known_statements
+from sipgram.db.statements import MANY, known_statements
 from sipgram.db.writer import ROWS_PER_FRAME_MAX, Writer
 from sipgram.errors import Unavailable, UsageError
 
@@ -125,6 +125,20 @@ async def test_rows_are_answered_in_order(path: Path, count: int) -> None:
         await last.wait()
 
     assert answered == list(range(count))
+
+
+@pytest.mark.parametrize("count", [MANY - 1, MANY, MANY + 1, 3 * MANY])
+async def test_the_last_of_equal_rows_of_one_batch_stays(
+    path: Path, database: sqlite3.Connection, count: int
+) -> None:
+    """Many rows of one statement are written in their order, as if each came by itself."""
+    async with new_writer(path) as writer:
+        rows = [binding(f"u{number % 7}", cseq=number) for number in range(count)]
+        answers = [submitted(writer, "binding_put", row) for row in rows]
+        assert await asyncio.gather(*answers) == [None] * count
+
+    kept = database.execute("SELECT aor, cseq FROM bindings ORDER BY cseq").fetchall()
+    assert kept == [(f"u{n % 7}@example.com", n) for n in range(count - 7, count)]
 
 
 async def test_closing_commits_what_was_submitted(path: Path, database: sqlite3.Connection) -> None:
@@ -313,14 +327,15 @@ async def test_a_callback_that_fails_does_not_stop_the_others(path: Path) -> Non
 
 def test_a_batch_that_meets_a_full_disk_halfway_is_undone(path: Path) -> None:
     """The child's own steps, in this process: nothing of the batch is left."""
-    sql = [statement.sql for statement in known_statements()]
+    known = [(statement.sql, statement.many) for statement in known_statements()]
+    statements = writer_process.Statements(known, MANY)
     settings = {"path": str(path), "busy_timeout_ms": 10, "pages_max": 1}
     with closing(writer_process.opened(settings)) as database:
         rows = [(0, binding(f"u{n}", path=b"x" * 3000)) for n in range(9)]
         rows.insert(0, (0, binding("gone", account_id=99)))
 
         for commit in (writer_process.committed, writer_process.one_by_one):
-            answers = commit(database, sql, rows)
+            answers = commit(database, statements, rows)
             assert {answer and answer[0] for answer in answers} == {"away"}
             assert not database.in_transaction
         assert users(database) == []

@@ -17,6 +17,7 @@ from sipgram.services.registrar.location import Accounts, Binding, Locations, Op
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.store import NoBindingStore
 from sipgram.services.registrar.streams import Opened
+from sipgram.services.wall_clock import WallClock
 from sipgram.settings import MessagingSettings, RegistrarSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message import digest
@@ -57,9 +58,9 @@ class Household:
         account = self.account_of(aor.user, aor.domain)
         return None if account is None else account.id
 
-    def leading(self, aor: Aor) -> Aor:
+    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
         account = self.account_of(aor.user, aor.domain)
-        return aor if account is None else Aor(account.user, account.domain)
+        return None if account is None else (account.id, Aor(account.user, account.domain))
 
     def ha1_of(self, username: str, realm: str, algorithm: str) -> tuple[Account, str] | None:
         account = self.by_name.get((username.partition("@")[0], realm))
@@ -96,6 +97,7 @@ class Node:
     ) -> None:
         """With ``store`` messages are kept for devices that are away."""
         self.clock = ManualClock(1_000.0)
+        self.wall_lead = EPOCH
         self.household = Household()
         accounts: Accounts = self.household if has_digest else OpenAccounts()
         brancher = Brancher(SECRET, node=NodeId("n1"))
@@ -143,12 +145,14 @@ class Node:
     def _mailroom(
         self, store: MessageStore, settings: MessagingSettings, brancher: Brancher
     ) -> Mailroom:
+        wall = WallClock(lambda: self.clock.now + self.wall_lead, self.clock)
         return Mailroom(
             store,
             settings=settings,
             brancher=brancher,
             clock=self.clock,
-            wall=lambda: self.clock.now + EPOCH,
+            wall=wall,
+            certain=wall.certain,
         )
 
     def _registrar(self) -> Registrar:

@@ -56,10 +56,13 @@ class Mailroom:
         brancher: Brancher,
         clock: Callable[[], float],
         wall: Callable[[], float],
+        certain: Callable[[], float] | None = None,
     ) -> None:
+        """``wall`` is the time to stamp with, ``certain`` that by which things end (D35)."""
         self._store = store
         self._clock = clock
         self._wall = wall
+        self._certain = certain or wall
         self._find: Callable[[bytes], Entry]
         self._is_looking = False
         self._looked = 0
@@ -156,7 +159,7 @@ class Mailroom:
         self.ledger.retry()
         if not self._is_looking:
             self._is_looking = True
-            self._store.due(self._wall(), DUE_AT_ONCE, self._on_due)
+            self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
         inboxes = list(self.ledger.some_inboxes(INBOXES_AT_ONCE))
         for inbox in inboxes:
             entry = self._entry(inbox.aor)
@@ -187,7 +190,7 @@ class Mailroom:
                 self.ledger.end(inbox, message, "expired")
         if len(due) == DUE_AT_ONCE:  # There is more: go on in the next turn, not in a second.
             self._is_looking = True
-            self._store.due(self._wall(), DUE_AT_ONCE, self._on_due)
+            self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
 
     def _unmark(self, inbox: Inbox) -> None:
         entry = self._entry(inbox.aor)
@@ -212,7 +215,7 @@ class Mailroom:
 
     async def load(self) -> int:
         """Read back what waits for whom, before anybody is served; return how many messages do."""
-        now, wall = self._clock(), self._wall()
+        now, wall = self._clock(), self._certain()
         async for away in self._store.load_devices():
             inbox = self.ledger.inbox(away.aor, away.account_id)
             seen = now - max(0.0, wall - away.seen_utc)

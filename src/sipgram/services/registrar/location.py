@@ -160,8 +160,8 @@ class Accounts(Protocol):
     def account_id_of(self, aor: Aor) -> int | None:
         """Return the account that an AoR belongs to, None when nobody has it."""
 
-    def leading(self, aor: Aor) -> Aor:
-        """Return the first name of the account that an AoR belongs to (D4)."""
+    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
+        """Return the account that an AoR belongs to, and its first name (D4)."""
 
 
 class OpenAccounts:
@@ -170,8 +170,8 @@ class OpenAccounts:
     def account_id_of(self, aor: Aor) -> int | None:
         return 0 if aor.user else None
 
-    def leading(self, aor: Aor) -> Aor:
-        return aor
+    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
+        return (0, aor) if aor.user else None
 
 
 class Locations:
@@ -355,7 +355,7 @@ class Locations:
         entry = self._by_aor.get(aor)
         if entry is None:
             entry = self._entry_of_account(aor)
-            if entry.aor not in self._by_aor:
+            if not entry.bindings and entry.aor not in self._by_aor:
                 if len(uri) > URI_BYTES_MAX:
                     return entry
                 self._keep_idle(entry)
@@ -366,13 +366,13 @@ class Locations:
 
     def _entry_of_account(self, aor: Aor) -> AorEntry:
         """Find the account by any of its names: all of them lead to its devices (D4)."""
-        account_id = self._accounts.account_id_of(aor)
-        if account_id is None and aor.user.startswith("+"):
+        owner = self._accounts.owner(aor)
+        if owner is None and aor.user.startswith("+"):
             aor = Aor(aor.user, "")  # ``user=phone``: the number belongs to no domain.
-            account_id = self._accounts.account_id_of(aor)
-        if account_id is None:
+            owner = self._accounts.owner(aor)
+        if owner is None:
             raise Refusal(404, f"Not Found: {shown(str(aor).encode())}")
-        leading = self._accounts.leading(aor)
+        account_id, leading = owner
         if leading is not aor:
             known = self._by_aor.get(leading)
             if known is not None:

@@ -86,7 +86,8 @@ def expires_of(request: Message) -> int | None:
 
 def grant(wished_s: int, settings: RegistrarSettings, *, fraction: float) -> int:
     """Return the seconds granted; ``fraction`` is a chance from 0 to 1 (D29)."""
-    granted = min(wished_s, settings.expires_max_s)
+    longest = settings.expires_max_s
+    granted = wished_s if wished_s < longest else longest
     if settings.spread and granted > SPREAD_ABOVE_S:
         granted -= int(granted * 0.1 * fraction)
     return granted

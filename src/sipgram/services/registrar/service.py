@@ -182,8 +182,8 @@ class Registrar:
         self._store.write_behind(binding, now)
 
     def _prolong(self, binding: Binding, wished_s: int, now: float) -> None:
-        granted = rules.grant(wished_s, self._settings, fraction=self._entropy.fraction())
-        binding.expires = now + granted
+        fraction = self._entropy.fraction()
+        binding.expires = now + rules.grant(wished_s, self._settings, fraction=fraction)
         binding.updated = now
         binding.is_silent = False
 

@@ -21,7 +21,16 @@ PAGE_ROWS = 500
 class BindingRows:
     """The bindings table."""
 
-    def __init__(self, engine: AsyncEngine, writer: Writer, *, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        writer: Writer,
+        *,
+        wall: Callable[[], float],
+        certain: Callable[[], float] | None = None,
+    ) -> None:
+        """``wall`` is the time to stamp with, ``certain`` that by which things end (D35)."""
+        self._certain = certain or wall
         self._engine = engine
         self._writer = writer
         self._wall = wall
@@ -91,7 +100,7 @@ class BindingRows:
             table.c.path,
             table.c.reg_id,
         )
-        query = select(*columns).where(table.c.expires_utc > self._wall())
+        query = select(*columns).where(table.c.expires_utc > self._certain())
         async with self._engine.connect() as connection:
             async for row in await connection.stream(query.execution_options(yield_per=PAGE_ROWS)):
                 yield KeptBinding(

@@ -133,7 +133,8 @@ class Aor(NamedTuple):
         """
         usual = _USUAL_AOR_RE.fullmatch(uri)
         if usual is not None:
-            return cls(usual[1].decode("ascii"), usual[2].decode("ascii"))
+            user, domain = usual.groups()
+            return cls(user.decode(), domain.decode())
         lower = uri[:5].lower()
         if lower.startswith(b"tel:"):
             return cls(_e164(uri), "")

@@ -146,3 +146,40 @@ def test_d7_devices_that_left_are_waited_for_up_to_a_limit() -> None:
     assert len(house.mailroom.ledger) == 5
     house.bind("name0", port=1)
     assert house.mailroom.ledger.away_count == 4
+
+
+def test_d35_nothing_expires_by_a_clock_that_was_stepped_until_it_is_sane() -> None:
+    house = House()
+    house.send(b"Expires: 3600", body=b"one")
+    assert house.mailroom is not None
+    house.wall_lead += 30 * 86_400
+
+    for _ in range(59):
+        house.advance(10)
+        house.mailroom.tick(house.clock.now)
+    assert house.inbox_states == ["waiting"]
+
+    house.wall_lead -= 30 * 86_400  # Somebody puts it right.
+    for _ in range(61):
+        house.advance(10)
+        house.mailroom.tick(house.clock.now)
+    assert house.inbox_states == ["waiting"]
+    assert house.drained(house.bind("bob")) == [b"one"]
+
+
+def test_d35_what_was_accepted_under_a_clock_set_back_outlives_its_correction() -> None:
+    house = House()
+    house.wall_lead -= 30 * 86_400
+    house.send(b"Expires: 3600")
+    assert house.mailroom is not None
+
+    house.advance(60)
+    house.wall_lead += 30 * 86_400
+    for _ in range(61):
+        house.advance(10)
+        house.mailroom.tick(house.clock.now)
+
+    assert house.inbox_states == ["waiting"]
+    house.advance(3600)
+    house.mailroom.tick(house.clock.now)
+    assert house.inbox_states == ["expired"]

@@ -23,8 +23,8 @@ class OnlyBob:
     def account_id_of(self, aor: Aor) -> int | None:
         return 1 if aor == Aor("bob", "example.com") else None
 
-    def leading(self, aor: Aor) -> Aor:
-        return aor
+    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
+        return (1, aor) if self.account_id_of(aor) else None
 
 
 class Rig:

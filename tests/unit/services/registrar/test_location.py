@@ -18,8 +18,11 @@ class FewAccounts:
     def account_id_of(self, aor: Aor) -> int | None:
         return self.ids.get(aor)
 
-    def leading(self, aor: Aor) -> Aor:
-        return next(name for name, known in self.ids.items() if known == self.ids[aor])
+    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
+        number = self.ids.get(aor)
+        if number is None:
+            return None
+        return number, next(name for name, known in self.ids.items() if known == number)
 
 
 def table(*, accounts: location.Accounts | None = None, bindings_max: int = 10) -> Locations:
