@@ -236,6 +236,36 @@ class RoutingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """What an account or an address may do before it is refused."""
+
+    on_loopback: bool = False
+    "Whether all of this counts for programs of this machine, too."
+    messages_per_minute: int = 600
+    "MESSAGE requests of one account, so many at once or spread over a minute; 0 for any number, as below."
+    invites_per_minute: int = 60
+    "INVITE requests of one account that begin a call."
+    registers_per_minute: int = 60
+    "REGISTER requests of one account that have the right password."
+    wrong_passwords: int = 10
+    "Wrong passwords for one account from one address, after which none is looked at for a while; ten times as many for one address or one account, where the other is not known."
+    wrong_passwords_s: float = 600.0
+    "How long until so many wrong passwords are forgotten."
+    blocked: tuple[str, ...] = ()
+    "Addresses or networks whose requests get no answer."
+    blocked_agents: tuple[str, ...] = (
+        "friendly-scanner",
+        "sipvicious",
+        "sipcli",
+        "pplsip",
+        "sip-scan",
+        "sundayddr",
+        "iWar",
+    )
+    "Parts of the User-Agent of scanners, which get no challenge."
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole tree, a section a field."""
 
@@ -248,4 +278,5 @@ class Settings:
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
     routing: RoutingSettings = field(default_factory=RoutingSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
     http: HttpSettings = field(default_factory=HttpSettings)

@@ -20,11 +20,15 @@ from sipgram.identity import Entropy, NodeId, SystemEntropy
 from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
 from sipgram.net.ws.server import WebSockets
-from sipgram.server.admission import Gate, Peers
+from sipgram.server.admission import Gate
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
+from sipgram.server.limits.tally import Tally
+from sipgram.server.routing.build import build_outward, build_peers
+from sipgram.server.routing.outward import Outward
+from sipgram.server.routing.peers import Peers
 from sipgram.server.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
 from sipgram.server.web import build_web
@@ -87,6 +91,8 @@ class Server:
     certificates: Certificates | None
     api: Api | None
     web: WebSockets
+    outward: Outward
+    tally: Tally
     listeners: tuple[Address, ...] = ()
 
     def close_idle(self, now: float) -> None:
@@ -97,6 +103,7 @@ class Server:
     async def close(self) -> None:
         """Close sockets, then the database."""
         self.contacts.routes.is_over = True
+        await self.outward.hops.close()
         await self.endpoint.close()
         with suppress(TimeoutError):
             # A writer that hangs dies with this process; what it holds was answered by no 2xx.
@@ -121,7 +128,8 @@ async def build(
     brancher = Brancher(kept.secret, node=NodeId(settings.server.node))
     mailroom = _mailroom(kept, settings, brancher)
     locations = _locations(settings, kept.accounts, own_addresses, mailroom)
-    gate = _gate(settings, kept, locations, entropy)
+    peers, tally = build_peers(settings, locations), Tally(loop.time)
+    gate = _gate(settings, kept, locations, entropy, peers, tally)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
     routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
     dispatcher = Dispatcher(
@@ -135,6 +143,7 @@ async def build(
     certificates = _certificates(settings)
     web = build_web(settings, locations)
     endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
+    outward = build_outward(settings, endpoint, locations, peers, entropy)
     rows = BindingRows(kept.engine, kept.writer, wall=kept.wall, certain=kept.wall.certain)
     keep_alives = _keep_alives(settings, endpoint)
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
@@ -151,12 +160,14 @@ async def build(
         rearm=rearm,
         news=news_of(api),
     )
-    calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
-    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
+    calls = _calls(kept, settings, endpoint, locations, entropy, carrier, outward)
+    dispatcher.attach(endpoint.table, proxy, calls, outward=outward, rearm=endpoint.rearm)
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
         *(mailroom, calls, keep_alives, contacts, certificates, api, web),
+        outward=outward,
+        tally=tally,
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
@@ -216,6 +227,7 @@ def _calls(
     locations: Locations,
     entropy: Entropy,
     carrier: Carrier,
+    outward: Outward,
 ) -> Calls:
     return build_calls(
         endpoint.table.invites,
@@ -225,6 +237,9 @@ def _calls(
         ways=Ways(endpoint, entropy=entropy),
         settings=settings.calls,
         carrier=carrier,
+        hops=outward.hops,
+        leads_to_trunk=outward.leads_to_trunk,
+        answer_s=settings.messaging.answer_s,
         clock=asyncio.get_running_loop().time,
         rearm=endpoint.after_batch,
     )
@@ -334,7 +349,14 @@ def _certificates(settings: Settings) -> Certificates | None:
     )
 
 
-def _gate(settings: Settings, kept: _Kept, locations: Locations, entropy: Entropy) -> Gate | None:
+def _gate(
+    settings: Settings,
+    kept: _Kept,
+    locations: Locations,
+    entropy: Entropy,
+    peers: Peers,
+    tally: Tally,
+) -> Gate | None:
     """Build the check of who sent a request; none when every From is believed."""
     if kept.accounts is None:
         return None
@@ -351,7 +373,9 @@ def _gate(settings: Settings, kept: _Kept, locations: Locations, entropy: Entrop
         authenticator,
         accounts=kept.accounts,
         locations=locations,
-        peers=Peers(settings.auth.trust),
+        peers=peers,
+        limits=settings.limits,
+        tally=tally,
     )
 
 

@@ -15,8 +15,7 @@ import structlog
 from sipgram.errors import Error, PeerError, Refusal
 from sipgram.identity import NodeId
 from sipgram.net.resolver import TRANSPORTS
-from sipgram.server.next_hops import Destination, HopTarget, NextHops, Trail
-from sipgram.sip.secure import is_secure, is_sips
+from sipgram.server.routing.next_hops import Destination, HopTarget, NextHops, Trail
 from sipgram.server.ways import Ways
 from sipgram.services.answers import Answer, Later
 from sipgram.services.registrar.location import Binding, Locations
@@ -33,6 +32,7 @@ from sipgram.sip.message.uri import SipUri
 from sipgram.sip.preferences import NONE, Preferences
 from sipgram.sip.proxy import AS_IT_IS, Carrier, Target
 from sipgram.sip.record_route import Course, RecordRoutes
+from sipgram.sip.secure import is_secure, is_sips
 from sipgram.sip.sink import Flow
 from sipgram.sip.targets import Disposition, arranged, one_flow_each
 from sipgram.sip.transaction.invites import Invites

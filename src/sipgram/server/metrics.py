@@ -41,11 +41,23 @@ class ServerCollector(Collector):
         yield CounterMetricFamily(
             "sipgram_keep_alives", "Sent to UDP phones behind NAT", server.keep_alives.sent
         )
+        refused = CounterMetricFamily(
+            "sipgram_refused", "Refused or ignored, by reason", labels=["reason"]
+        )
+        for reason, count in server.tally.counts.items():
+            refused.add_metric([reason], count)
+        yield refused
         table = server.endpoint.table
         for name, text, value in (
             ("sipgram_bindings", "Contacts registered", server.locations.bindings_count),
             ("sipgram_kept_alive", "Bindings behind NAT", len(server.keep_alives)),
             ("sipgram_connections", "Stream connections", len(server.endpoint.connections)),
+            (
+                "sipgram_next_hop_connections",
+                "Connections that we opened to other servers",
+                server.outward.hops.connections_count,
+            ),
+            ("sipgram_next_hops_failed", "Of late", server.outward.hops.failed.count),
             ("sipgram_transactions_open", "Requests without a final response", table.open_count),
             ("sipgram_transactions_answered", "Responses kept for repeats", table.answered_count),
         ):

@@ -83,4 +83,4 @@ class Commit(Commitment):
         return self._reply(error)
 
 
-Answer = Reply | Forward | Later | Commitment
+Answer = Reply | Forward | Later | Commitment | Pursuit

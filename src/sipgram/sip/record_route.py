@@ -78,7 +78,9 @@ class RecordRoutes:
         """
         upstream = self._next_name(request, request.values(b"record-route"))
         scheme = b"sips" if request.uri[:5].lower() == b"sips:" else b"sip"  # §16.6 step 4.
-        sides = ((source, upstream),) if source == target else ((target, NOBODY), (source, upstream))
+        sides = (
+            ((source, upstream),) if source == target else ((target, NOBODY), (source, upstream))
+        )
         return b"".join(
             b"Record-Route: <%b:%b@%b;lr>\r\n"
             % (scheme, self._token(request, side.flow, following), side.address)

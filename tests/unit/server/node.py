@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 from sipgram.identity import AccountId, NodeId
-from sipgram.server.admission import Gate, Peers
+from sipgram.server.admission import Gate
 from sipgram.server.calls import build_calls
 from sipgram.server.dispatch import Dispatcher, Service
+from sipgram.server.routing.peers import Peers
 from sipgram.server.ways import NoSockets, Sockets, Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.store import Account

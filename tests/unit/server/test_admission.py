@@ -3,6 +3,7 @@
 import pytest
 
 from sipgram.server import admission
+from sipgram.server.routing.peers import Peers
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.testing.messages import request, response
@@ -229,7 +230,7 @@ def test_d1_a_trusted_peer_needs_no_digest_and_may_assert() -> None:
     ],
 )
 def test_d1_trust_is_an_address_or_a_network(trust: str, host: bytes, is_trusted: bool) -> None:
-    assert admission.Peers([trust]).is_trusted(RecordingFlow(host=host)) is is_trusted
+    assert Peers([trust]).is_trusted(RecordingFlow(host=host)) is is_trusted
 
 
 def test_d1_even_a_trusted_peer_reaches_local_accounts_only() -> None:

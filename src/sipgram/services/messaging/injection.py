@@ -13,6 +13,7 @@ from sipgram.errors import Error, PeerError, Refusal, Unavailable
 from sipgram.services.answers import Answer, Commit, Forward, Later, Reply
 from sipgram.services.injection import DeviceAnswer, Outcome
 from sipgram.services.messaging.deposits import MessageIds
+from sipgram.sip.hunt import Pursuit
 from sipgram.sip.keeping import Concluded, Keeper, Keeping, KeptTarget
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.parser import parse
@@ -125,6 +126,7 @@ class Injector:
             except Exception as error:
                 heard(_excused(error))
             else:
+                assert not isinstance(answer, Pursuit)  # Messaging knows accounts here alone.
                 self._take(answer, request, heard, self._clock())
             self._rearm()
 

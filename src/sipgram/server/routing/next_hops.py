@@ -44,9 +44,7 @@ class Sockets(Protocol):
     async def connect(self, host: str, port: int, *, timeout_s: float) -> TcpFlow:
         """Open a TCP connection."""
 
-    async def connect_tls(
-        self, host: str, port: int, *, domain: str, timeout_s: float
-    ) -> TcpFlow:
+    async def connect_tls(self, host: str, port: int, *, domain: str, timeout_s: float) -> TcpFlow:
         """Open a TLS connection to a server of a domain."""
 
     def listens(self) -> Iterable[tuple[str, str, int]]:
@@ -67,7 +65,6 @@ class Destination(NamedTuple):
 
 class _Like(NamedTuple):
     host: bytes
-    port: int
     is_reliable: bool
     via_line: bytes
 
@@ -149,7 +146,12 @@ class NextHops:
         "Connections that were not opened, since there were too many."
 
     async def trail(
-        self, destinations: Sequence[Destination], *, request: Message, within_s: float, since: float
+        self,
+        destinations: Sequence[Destination],
+        *,
+        request: Message,
+        within_s: float,
+        since: float,
     ) -> Trail:
         """Locate the hops of some destinations, in their order.
 
@@ -163,9 +165,10 @@ class NextHops:
                 if self._is_own(hop.host, hop.port):
                     is_own = True
                     continue
-                if hop.transport == "udp" and len(request.raw) + GROWTH_BYTES > LARGE_BYTES:
-                    if "tcp" in self._transports(destination):  # D26, RFC 3261 §18.1.1.
-                        hops.setdefault(Hop("tcp", hop.host, hop.port, hop.name), destination)
+                is_large = len(request.raw) + GROWTH_BYTES > LARGE_BYTES
+                if hop.transport == "udp" and is_large and "tcp" in self._transports(destination):
+                    # D26, RFC 3261 §18.1.1: TCP, and the datagram when that is refused.
+                    hops.setdefault(Hop("tcp", hop.host, hop.port, hop.name), destination)
                 hops.setdefault(hop, destination)
         if not hops and is_own:
             raise Refusal(482, "Loop Detected: the next hop is this server")
@@ -208,7 +211,7 @@ class NextHops:
         via_line = self._via_line(hop)
         if via_line is None or not self._has_room():
             return None
-        like = _Like(hop.host.encode(), hop.port, True, via_line)
+        like = _Like(hop.host.encode(), True, via_line)
 
         def dial(dialled: Dialled) -> bool:
             task = asyncio.get_running_loop().create_task(self._open(key, dialled))

@@ -4,15 +4,14 @@ Nothing goes out for strangers: whoever asks is an account of ours, or a trunk t
 """
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 from sipgram.errors import PeerError, Refusal
 from sipgram.identity import AccountId
 from sipgram.net.resolver import TRANSPORTS, HopTransport
 from sipgram.net.sip_identity import comparable
-from sipgram.server.next_hops import Destination, NextHops
-from sipgram.server.peers import VISITOR, Peers
+from sipgram.server.routing.next_hops import Destination, NextHops
+from sipgram.server.routing.peers import VISITOR, Peers
 from sipgram.services.registrar.location import Locations
 from sipgram.settings import RoutingSettings, Trunk
 from sipgram.sip.hunt import Pursuit
@@ -45,14 +44,12 @@ class Outward:
         locations: Locations,
         hops: NextHops,
         answer_s: float,
-        clock: Callable[[], float],
     ) -> None:
         self.hops = hops
         self._peers = peers
         self._locations = locations
         self._lines = [_Line(trunk) for trunk in settings.trunks]
         self._answer_s = answer_s
-        self._clock = clock
 
     @property
     def answer_s(self) -> float:
@@ -106,7 +103,7 @@ class Outward:
                 return tuple(Destination(s, request.uri, transports) for s in line.servers)
         if self._peers.is_federated(aor.domain):
             uri = request.uri
-            if not uri[:3].lower() == b"sip":  # im: and pres: have their own way to be looked up.
+            if uri[:3].lower() != b"sip":  # im: and pres: have their own way to be looked up.
                 uri = str(aor).encode("utf-8", "surrogateescape")
             return (Destination(SipUri.parse(uri), uri, ("tls",)),)
         return ()
