@@ -89,8 +89,28 @@ class MessagingSettings:
     "Devices that are away and waited for, in all; one more is not."
     drains_max: int = 500
     "Devices that get what waited for them at one time; others wait for their turn."
+    push_quiet_s: float = 30.0
+    "A device that was woken and has not come is woken again by a message after this long, not before."
     record_s: float = 604_800.0
     "How long it is remembered what became of a message, without its body."
+
+
+@dataclass(frozen=True, slots=True)
+class PushSettings:
+    """Waking phones by their push services (RFC 8599)."""
+
+    file: str = ""
+    "TOML file that names the push services and their credentials; empty: nobody is woken."
+    queue_max: int = 10_000
+    "Wake-ups that are not told yet; one more is dropped."
+    at_once: int = 8
+    "Wake-ups that are being told at one time."
+    attempts_max: int = 4
+    "A push service that has a passing fault is told so often."
+    retry_s: float = 2.0
+    "After the first attempt; each further wait is four times as long."
+    timeout_s: float = 10.0
+    "How long a push service may take to answer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +293,7 @@ class Settings:
     auth: AuthSettings = field(default_factory=AuthSettings)
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
+    push: PushSettings = field(default_factory=PushSettings)
     calls: CallSettings = field(default_factory=CallSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from . import inventory
 from .baresip import Baresip, StartBaresip
 from .interface import outer_interface
 from .linphone import Linphone, StartLinphone
+from .pages import Library, OpenPage, PagePhone, chromium, site
 from .phone import Account, Transport
 from .program import Program
 from .sipgram_server import DOMAIN, SipgramCommand, SipgramServer, add_accounts
@@ -145,6 +147,19 @@ def linphone(
     yield start
     for phone in started:
         phone.program.kill()
+
+
+@pytest.fixture
+def open_page(server: SipgramServer) -> Iterator[OpenPage]:
+    """Opens pages in one Chromium; ``url`` is that of the server's listener unless told otherwise."""
+    with ExitStack() as stack:
+        browser, at = stack.enter_context(chromium()), stack.enter_context(site())
+
+        def start(library: Library, account: Account, *, url: str = "") -> PagePhone:
+            page = PagePhone(browser, at, library, account, url=url or server.url("ws"))
+            return stack.enter_context(page)
+
+        yield start
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ class Tool(Enum):
     SIPP = ("sipp", "sip-tester", ("-v",), "SIPp ")
     SIPSAK = ("sipsak", "sipsak", ("--version",), "sipsak ")
     BARESIP = ("baresip", "baresip-core", ("-h",), "baresip ")
+    CHROMIUM = ("chromium", "chromium", ("--version",), "Chromium ")
     LINPHONE = ("linphone-daemon", "linphone-cli", ("--help",), "")
     TWINKLE = ("twinkle-console", "twinkle-console", ("--version",), "Twinkle ")
     NFT = ("nft", "nftables", ("--version",), "nftables ")

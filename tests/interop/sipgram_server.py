@@ -54,13 +54,15 @@ class SipgramServer:
 
         ``prefix`` is a command that runs the server, as in another network namespace.
         """
+        self.data = data
         self.certificate = data / "tls" / "cert.pem"
         self.program = Program(
             [
                 *(*prefix, sipgram_command(), "serve", "--domain", DOMAIN),
                 *("--listen", f"udp:{host}:0", "--listen", f"tcp:{host}:0"),
                 *("--listen", f"tls:{host}:0"),
-                *("--http", "none", "--data", str(data)),
+                *("--listen", "ws:127.0.0.1:0", "--listen", "wss:127.0.0.1:0"),
+                *("--http", "127.0.0.1:0", "--data", str(data)),
             ],
             home=home,
             name="sipgram serve",
@@ -84,6 +86,11 @@ class SipgramServer:
         assert len(lines) == 1, f"listeners of {transport}: {lines}\n{self.program.report()}"
         host, port = lines[0]
         return host, int(port)
+
+    def url(self, kind: str) -> str:
+        """The URL of a WebSocket: of a listener, ``ws`` or ``wss``, or of ``http``."""
+        host, port = self.address(kind)
+        return f"ws://{host}:{port}/sip" if kind == "http" else f"{kind}://{host}:{port}"
 
     def stop(self) -> None:
         """SIGTERM drains: exit code 0 within 10 s, and nothing was raised meanwhile."""

@@ -167,5 +167,7 @@ devices = Table(
     Column("account_id", Integer, nullable=False),
     Column("is_page", Boolean, nullable=False),
     Column("seen_utc", Float, nullable=False),
+    # How it is woken (RFC 8599), None for those that are not.
+    Column("push", LargeBinary),
 )
 """Devices that are away (D7); those that are there are in ``bindings``."""

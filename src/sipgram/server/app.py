@@ -26,10 +26,11 @@ from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.limits.tally import Tally
+from sipgram.server.parts.push import PushParts, build_push
+from sipgram.server.parts.time_keeping import build_wall_clock
 from sipgram.server.routing.build import build_outward, build_peers
 from sipgram.server.routing.outward import Outward
 from sipgram.server.routing.peers import Peers
-from sipgram.server.time_keeping import build_wall_clock
 from sipgram.server.ways import Ways
 from sipgram.server.web import build_web
 from sipgram.services.auth.service import Authenticator
@@ -38,6 +39,7 @@ from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.sql import MessageRows
+from sipgram.services.push.service import Pusher
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
@@ -87,6 +89,7 @@ class Server:
     mailroom: Mailroom
     calls: Calls
     keep_alives: KeepAlives
+    pusher: Pusher
     contacts: Contacts
     certificates: Certificates | None
     api: Api | None
@@ -132,14 +135,7 @@ async def build(
     gate = _gate(settings, kept, locations, entropy, peers, tally)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
     routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
-    dispatcher = Dispatcher(
-        locations=locations,
-        gate=gate,
-        brancher=brancher,
-        routes=routes,
-        clock=loop.time,
-        late=mailroom.on_stray,
-    )
+    dispatcher = _dispatcher(locations, gate, brancher, routes, mailroom)
     certificates = _certificates(settings)
     web = build_web(settings, locations)
     endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
@@ -147,33 +143,51 @@ async def build(
     rows = BindingRows(kept.engine, kept.writer, wall=kept.wall, certain=kept.wall.certain)
     keep_alives = _keep_alives(settings, endpoint)
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
-    registrar = _registrar(settings, locations, rows, entropy, mailroom, keep_alives, contacts)
+    push = build_push(settings.push, clock=loop.time, wall=kept.wall)
+    registrar = _registrar(
+        settings, locations, rows, entropy, mailroom, keep_alives, contacts, push
+    )
     routes[b"REGISTER"] = registrar
-    carrier = contacts.dialler
+    carrier, rearm = contacts.dialler, endpoint.after_batch
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
-    rearm = endpoint.after_batch
     parts = Foundation(settings, *kept[:4], entropy, locations, mailroom)
     api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
     mailroom.attach(
         *(endpoint.table, locations.find, locations),
         carrier=carrier,
         rearm=rearm,
+        wake=push.pusher.wake,
         news=news_of(api),
     )
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier, outward)
     dispatcher.attach(endpoint.table, proxy, calls, outward=outward, rearm=endpoint.rearm)
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
-        kept.wall,
-        *(mailroom, calls, keep_alives, contacts, certificates, api, web),
-        outward=outward,
-        tally=tally,
+        *(kept.wall, mailroom, calls, keep_alives, push.pusher, contacts, certificates, api, web),
+        *(outward, tally),
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)
     own_addresses.update(endpoint.own_addresses())
     await _restore(server, registrar, rows)
     return server
+
+
+def _dispatcher(
+    locations: Locations,
+    gate: Gate | None,
+    brancher: Brancher,
+    routes: dict[bytes, Registrar | Messaging],
+    mailroom: Mailroom,
+) -> Dispatcher:
+    return Dispatcher(
+        locations=locations,
+        gate=gate,
+        brancher=brancher,
+        routes=routes,
+        clock=asyncio.get_running_loop().time,
+        late=mailroom.on_stray,
+    )
 
 
 def _proxy(
@@ -199,6 +213,7 @@ def _registrar(
     mailroom: Mailroom,
     keep_alives: KeepAlives,
     contacts: Contacts,
+    push: PushParts,
 ) -> Registrar:
     return Registrar(
         locations,
@@ -209,6 +224,8 @@ def _registrar(
         on_bound=(mailroom.on_bound,),
         on_moved=(contacts.moves.add,),
         keep_alive=keep_alives.add,
+        push=push.terms,
+        on_push=push.pusher.watch,
     )
 
 

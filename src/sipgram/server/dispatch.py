@@ -57,8 +57,8 @@ class Dispatcher:
 
     def __init__(
         self,
-        *,
         locations: Locations,
+        *,
         gate: Gate | None,
         brancher: Brancher,
         routes: Mapping[bytes, Service],

@@ -22,7 +22,7 @@ from sipgram.server import demo
 from sipgram.server.app import Server, build
 from sipgram.server.configuration import http_address
 from sipgram.server.metrics import registry_of
-from sipgram.server.time_keeping import keep_time
+from sipgram.server.parts.time_keeping import keep_time
 from sipgram.settings import Settings
 
 log = structlog.get_logger("sipgram.server")
@@ -63,6 +63,7 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
         tasks = await stack.enter_async_context(_Background())
         tasks.start(_probe_lag(loop, lag))
         tasks.start(_sweep(server, loop))
+        tasks.start(server.pusher.run())
         tasks.start(keep_time(server.wall, server.writer))
         if server.accounts is not None:
             tasks.start(_follow_accounts(server))
@@ -166,6 +167,7 @@ async def _sweep(server: Server, loop: asyncio.AbstractEventLoop) -> None:
         await asyncio.sleep(SWEEP_EVERY_S)
         server.locations.sweep(loop.time(), at_most=SWEEP_AORS)
         server.mailroom.tick(loop.time())
+        server.pusher.tick(loop.time())
         server.close_idle(loop.time())
 
 

@@ -41,12 +41,18 @@ class ServerCollector(Collector):
         yield CounterMetricFamily(
             "sipgram_keep_alives", "Sent to UDP phones behind NAT", server.keep_alives.sent
         )
-        refused = CounterMetricFamily(
-            "sipgram_refused", "Refused or ignored, by reason", labels=["reason"]
+        yield CounterMetricFamily(
+            "sipgram_pushes_dropped", "Not told: the queue was full", server.pusher.dropped
         )
-        for reason, count in server.tally.counts.items():
-            refused.add_metric([reason], count)
-        yield refused
+        for name, text, label, counts in (
+            ("sipgram_pushes", "Wake-ups told to push services", "service", server.pusher.told),
+            ("sipgram_pushes_failed", "Wake-ups given up", "service", server.pusher.failed),
+            ("sipgram_refused", "Refused or ignored", "reason", server.tally.counts),
+        ):
+            family = CounterMetricFamily(name, text, labels=[label])
+            for which, count in counts.items():
+                family.add_metric([which], count)
+            yield family
         table = server.endpoint.table
         for name, text, value in (
             ("sipgram_bindings", "Contacts registered", server.locations.bindings_count),

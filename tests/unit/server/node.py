@@ -27,6 +27,7 @@ from sipgram.sip.message.nonce import NonceMint
 from sipgram.sip.message.parser import parse
 from sipgram.sip.message.uri import Aor, SipUri
 from sipgram.sip.proxy import ForkTimes, Proxy
+from sipgram.sip.push import Push
 from sipgram.sip.sink import Flow
 from sipgram.sip.timers import Timers
 from sipgram.sip.transaction.table import TransactionTable
@@ -99,6 +100,7 @@ class Node:
         """With ``store`` messages are kept for devices that are away."""
         self.clock = ManualClock(1_000.0)
         self.wall_lead = EPOCH
+        self.woken: list[tuple[str, Push]] = []
         self.household = Household()
         accounts: Accounts = self.household if has_digest else OpenAccounts()
         brancher = Brancher(SECRET, node=NodeId("n1"))
@@ -131,7 +133,8 @@ class Node:
         self.table = TransactionTable(self.dispatcher, timers=Timers())
         proxy = Proxy(self.table, brancher, times=ForkTimes(), user=self.locations, keeper=deposits)
         if self.mailroom is not None:
-            self.mailroom.attach(self.table, self.locations.find, self.locations)
+            parts = (self.table, self.locations.find, self.locations)
+            self.mailroom.attach(*parts, wake=lambda *woken: self.woken.append(woken))
         calls = build_calls(
             self.table.invites,
             secret=SECRET,
@@ -186,11 +189,15 @@ class Node:
         is_reliable: bool = False,
         instance: bytes = b"",
         for_s: float = 3600,
+        push: Push | None = None,
+        is_page: bool = False,
     ) -> RecordingFlow:
         """Register a phone of ``user``; return the flow to it."""
         entry = self.locations.find(f"sip:{user}@{DOMAIN}".encode())
         uri = f"sip:{user}@198.51.100.1:{port}".encode()
-        flow = RecordingFlow(host=b"198.51.100.1", port=port, is_reliable=is_reliable)
+        flow = RecordingFlow(host=b"198.51.100.1", port=port, is_reliable=is_reliable or is_page)
+        if is_page:
+            flow.via_line = b"Via: SIP/2.0/WS proxy.example.com;branch="
         binding = Binding(
             aor=str(entry.aor),
             value=b"<" + uri + b">",
@@ -201,6 +208,7 @@ class Node:
             cseq=1,
             updated=self.clock.now,
             instance=instance,
+            push=push,
         )
         self.locations.attach(entry, binding)
         if entry.has_inbox and self.mailroom is not None:

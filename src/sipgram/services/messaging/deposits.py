@@ -49,6 +49,14 @@ class MessageIds:
         self._last = max(self._last, id)
 
 
+class Registered(Protocol):
+    """A binding, as far as it matters here."""
+
+    instance: bytes
+    updated: float
+    "When it last registered, monotonic."
+
+
 class Drains(Protocol):
     """Who delivers what is kept."""
 
@@ -65,6 +73,7 @@ class Deposits:
         store: MessageStore,
         *,
         inbox_of: Callable[[bytes], Inbox],
+        bindings_of: Callable[[str], Sequence[Registered]],
         settings: MessagingSettings,
         live: LiveBranches,
         clock: Callable[[], float],
@@ -81,6 +90,7 @@ class Deposits:
         self.ids = ids
         self.stored = 0
         self._inbox_of = inbox_of
+        self._bindings_of = bindings_of
         self.drains: Drains
 
     def open(self, request: Message, cuts: Sequence[Cut], now: float) -> "Deposit | None":
@@ -113,6 +123,12 @@ class Deposits:
         )
         return Deposit(message, inbox, self)
 
+    def welcome(self, inbox: Inbox, since: float) -> None:
+        """Know the devices that came while nobody had the message yet: it waits for them too (D7)."""
+        for binding in self._bindings_of(inbox.aor):
+            if binding.updated >= since:
+                inbox.device(binding.instance, now=self.clock())
+
     def check_room(self, inbox: Inbox, size: int) -> None:
         """Refuse a message that nobody has taken when there is no room for it (D22).
 
@@ -136,6 +152,7 @@ class Deposit:
 
     __slots__ = (
         "_all",
+        "_begun_at",
         "_error",
         "_is_forked",
         "_is_open",
@@ -157,6 +174,7 @@ class Deposit:
         self.is_kept = False
         self._is_open = True
         inbox.committing += 1  # So that neither the inbox nor a device in it is let go meanwhile.
+        self._begun_at = deposits.clock() - deposits.settings.answer_s  # At the earliest.
         self._all = deposits
         self._is_forked = False
         self._is_shared = False
@@ -225,6 +243,7 @@ class Deposit:
                 ledger.add_shared(inbox, message, map(self._device, self._owed))
             else:
                 ledger.add(inbox, message)
+                self._all.welcome(inbox, self._begun_at)
             self._catch_up()
         self._close()
         waiters, self._waiters = self._waiters, []

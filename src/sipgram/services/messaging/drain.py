@@ -15,6 +15,7 @@ from sipgram.services.messaging.stored_form import rebuilt
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.proxy import AS_IT_IS, SMALL_BYTES, Carrier, OutcomeUser, Target
+from sipgram.sip.push import Push
 from sipgram.sip.sink import Cause, ClientSide, Flow
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
@@ -33,6 +34,9 @@ class BoundDevice(Target, Protocol):
 
     instance: bytes
     expires: float
+    updated: float
+    push: Push | None
+    "How it is woken (RFC 8599)."
 
     def takes(self, method: bytes) -> bool:
         """Say whether the contact knows the method."""
@@ -52,6 +56,7 @@ class Drainer:
         wall: Callable[[], float],
         clock: Callable[[], float],
         at_once: int,
+        quiet_s: float,
     ) -> None:
         """``bindings_of`` returns the contacts of a leading AoR, none when it has no account."""
         self.ledger = ledger
@@ -61,6 +66,8 @@ class Drainer:
         self.wall = wall
         self.clock = clock
         self.rearm: Callable[[], None] = lambda: None
+        self.wake: Callable[[str, Push], None] = lambda aor, push: None
+        self._quiet_s = quiet_s
         self.delivered = 0
         self._bindings_of = bindings_of
         self._at_once = at_once
@@ -76,14 +83,24 @@ class Drainer:
 
     def look(self, device: Device, *, was_tried: bool, now: float) -> None:
         """See to it that a device that is there gets its mail; one just tried is left in peace."""
+        bindings = self.bindings(device, now)
+        if was_tried or not bindings:
+            self._wake(device, bindings[0].push if bindings else device.push, now)
         drain = self._drains.get(device)
         if drain is None:
-            if not self.bindings(device, now):
+            if not bindings:
                 return
             drain = self._drains[device] = Drain(device, self)
             drain.plan(self.retry_after_s(device) if was_tried else FIRST_S, now)
         elif not was_tried:
             drain.hasten(now)
+
+    def _wake(self, device: Device, push: Push | None, now: float) -> None:
+        """D25: "its push service is told once"; another copy within ``quiet_s`` wakes nobody anew."""
+        if push is None or (device.pushed != NEVER and now - device.pushed < self._quiet_s):
+            return
+        device.pushed = now
+        self.wake(device.inbox.aor, push)
 
     def on_bound(self, device: Device, now: float) -> None:
         """The device has a new or refreshed binding: try now, whatever was before."""

@@ -12,6 +12,8 @@ from heapq import merge
 from typing import Final, Protocol
 
 from sipgram.services.messaging.store import WaitingMessage
+from sipgram.sip.push import Push
+from sipgram.sip.timers import NEVER
 
 RECENT_S: Final = 3_600.0
 """How long a stored message is recognised when its sender sends it again (D23)."""
@@ -22,7 +24,18 @@ RECENT_MAX: Final = 1_000
 class Device:
     """One device of an account: a +sip.instance, or the nameless one (D5)."""
 
-    __slots__ = ("inbox", "instance", "is_on_record", "is_page", "own", "refused", "seen", "tries")
+    __slots__ = (
+        "inbox",
+        "instance",
+        "is_on_record",
+        "is_page",
+        "own",
+        "push",
+        "pushed",
+        "refused",
+        "seen",
+        "tries",
+    )
 
     def __init__(self, inbox: "Inbox", instance: bytes, *, seen: float, is_page: bool) -> None:
         self.inbox = inbox
@@ -32,6 +45,8 @@ class Device:
         self.own = array("q")  # Messages that another device took and this one has not.
         self.refused: set[int] = set()  # Of the inbox's untaken ones, those that ended here.
         self.is_on_record = False  # Whether the table of devices that are away has it.
+        self.push: Push | None = None  # How it was woken when it was last there (D25).
+        self.pushed = NEVER  # Since when nobody came of a push; NEVER while none is out.
         self.tries = 0  # Failed attempts at the message at the head.
 
     @property
@@ -156,6 +171,12 @@ class Inbox:
             devices = self.devices.values()
             return not devices or any(id not in device.refused for device in devices)
         return any(_has(device.own, id) for device in self.devices.values())
+
+    def forget_senders(self) -> None:
+        """Nothing waits: whoever was counted had mail for a device that is forgotten."""
+        waits = self.untaken or any(device.own for device in self.devices.values())
+        if not (waits or self.committing or self.forking):
+            self.senders.clear()
 
     def restore(self, message: WaitingMessage) -> None:
         """Take back a message that was kept over a restart."""

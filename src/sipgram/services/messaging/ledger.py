@@ -1,6 +1,6 @@
 """The book of what waits for whom: memory and disk changed together (DELIVERY.md D7, D15, D16)."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final, Protocol
@@ -70,6 +70,7 @@ class Ledger:
         self._away_max = away_max
         self._inboxes: dict[str, Inbox] = {}
         self._unwritten: deque[Write] = deque()
+        self._pages: OrderedDict[Device, None] = OrderedDict()  # Those on record, oldest first.
         self.away_count = 0
         self.waiting_count = 0
         self.taken = 0
@@ -209,19 +210,32 @@ class Ledger:
             self.forget(oldest)
         if device.instance not in inbox.devices:
             return
+        if self.away_count >= self._away_max and not device.is_on_record and not device.is_page:
+            self._evict_page()
         if self.away_count < self._away_max or device.is_on_record:
             self.on_record(device)
-            row = AwayDevice(inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc)
+            row = AwayDevice(
+                inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc, device.push
+            )
             self._write(lambda done: self._store.away(row, done))
         elif not device.is_waiting:
             self.on_record(device)  # The registrar wrote it with the end of the binding.
             self.forget(device)
             self.drop_idle(inbox)
 
+    def _evict_page(self) -> None:
+        """D7: there are too many, and pages go first."""
+        page = next(iter(self._pages), None)
+        if page is not None:
+            self.forget(page)
+            self.drop_idle(page.inbox)
+
     def on_record(self, device: Device) -> None:
         """The table of devices has it."""
         self.away_count += not device.is_on_record
         device.is_on_record = True
+        if device.is_page:
+            self._pages[device] = None
 
     def back(self, device: Device) -> None:
         """A device is there; its binding says so from now on."""
@@ -231,6 +245,7 @@ class Ledger:
         if not device.is_on_record:
             return
         device.is_on_record = False
+        self._pages.pop(device, None)
         self.away_count -= 1
         self._write(lambda done: self._store.back(device.inbox.aor, device.instance, done))
 
@@ -244,6 +259,8 @@ class Ledger:
             if not inbox.waits_somewhere(id):
                 self.waiting_count -= 1
                 self.finish(id, "delivered")
+        if own:
+            inbox.forget_senders()
 
     def forget_unseen(self, inbox: Inbox, now: float) -> None:
         """Forget devices that were not seen for long (D7)."""

@@ -22,7 +22,9 @@ from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
+from sipgram.sip.push import Push
 from sipgram.sip.sink import is_websocket
+from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.messaging")
@@ -73,6 +75,7 @@ class Mailroom:
             self.ledger,
             store,
             inbox_of=self._inbox_of,
+            bindings_of=self._bindings_of,
             settings=settings,
             live=self.live,
             clock=clock,
@@ -88,6 +91,7 @@ class Mailroom:
             wall=wall,
             clock=clock,
             at_once=settings.drains_max,
+            quiet_s=settings.push_quiet_s,
         )
         self.deposits.drains = self.drainer
 
@@ -99,6 +103,7 @@ class Mailroom:
         *,
         carrier: Carrier = AS_IT_IS,
         rearm: Callable[[], None] = lambda: None,
+        wake: Callable[[str, Push], None] = lambda aor, push: None,
         news: Sequence[MessageNews] = (),
     ) -> None:
         """Take the transactions to deliver by, and the location table to look in.
@@ -111,6 +116,7 @@ class Mailroom:
         self.drainer.table = table
         self.drainer.user = user
         self.drainer.rearm = rearm
+        self.drainer.wake = wake
 
     # ---- news of the location table --------------------------------------------------------
 
@@ -123,8 +129,11 @@ class Mailroom:
         now = self._clock()
         inbox = self.ledger.inbox(str(entry.aor), entry.account_id)
         entry.has_inbox = True
-        device = inbox.device(binding.instance, now=now, is_page=is_websocket(binding.flow))
+        device = inbox.device(binding.instance, now=now)
+        # It may be known already, of mail that it missed while it was there.
+        device.is_page = is_websocket(binding.flow)
         device.seen = now
+        device.push = binding.push
         self.ledger.away(device, seen_utc=self._wall())
 
     def on_bound(self, entry: Entry, binding: BoundDevice) -> None:
@@ -142,6 +151,7 @@ class Mailroom:
         if device is not None:
             self.ledger.back(device)
             device.seen = now
+            device.pushed = NEVER
             inbox.let_go(device)
         elif inbox.untaken or inbox.committing:
             device = inbox.device(binding.instance, now=now)
@@ -220,6 +230,7 @@ class Mailroom:
             inbox = self.ledger.inbox(away.aor, away.account_id)
             seen = now - max(0.0, wall - away.seen_utc)
             device = inbox.device(away.device, now=seen, is_page=away.is_page)
+            device.push = away.push
             self.ledger.on_record(device)
         open_ids: dict[int, Inbox] = {}
         async for message in self._store.load_waiting():
@@ -237,7 +248,8 @@ class Mailroom:
             age_s = max(0.0, wall - bound.seen_utc)
             if age_s < (PAGE_S if bound.is_page else DEVICE_S):
                 owner = self.ledger.inbox(bound.aor, bound.account_id)
-                owner.device(bound.device, now=now - age_s, is_page=bound.is_page)
+                device = owner.device(bound.device, now=now - age_s, is_page=bound.is_page)
+                device.push = bound.push
         return len(open_ids)
 
     def revive(self) -> None:

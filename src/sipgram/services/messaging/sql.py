@@ -22,6 +22,7 @@ from sipgram.services.messaging.store import (
     StoredMessage,
     WaitingMessage,
 )
+from sipgram.sip.push import Push
 
 log = structlog.get_logger("sipgram.messaging")
 
@@ -116,7 +117,8 @@ class MessageRows:
         self._writer.submit("attempt_put", row, _ignore)
 
     def away(self, device: AwayDevice, done: Done) -> None:
-        row = (device.aor, device.device, device.account_id, device.is_page, device.seen_utc)
+        push = None if device.push is None else device.push.packed()
+        row = (device.aor, device.device, device.account_id, device.is_page, device.seen_utc, push)
         self._writer.submit("device_put", row, done)
 
     def back(self, aor: str, device: bytes, done: Done) -> None:
@@ -189,9 +191,11 @@ class MessageRows:
             table.c.device,
             table.c.is_page,
             table.c.seen_utc,
+            table.c.push,
         )
         async for row in self._stream(select(*columns)):
-            yield AwayDevice(*row)
+            push = None if row.push is None else Push.unpacked(row.push)
+            yield AwayDevice(row.aor, row.account_id, row.device, row.is_page, row.seen_utc, push)
 
     async def load_bound(self) -> AsyncIterator[AwayDevice]:
         """Yield the devices whose bindings are kept, expired ones too."""
@@ -200,14 +204,18 @@ class MessageRows:
             table.c.aor,
             table.c.account_id,
             table.c.instance,
-            table.c.flow,
             table.c.expires_utc,
+            table.c.flow,
+            table.c.contact,
         )
-        async for aor, account_id, instance, flow, expires_utc in self._stream(select(*columns)):
+        async for aor, account_id, instance, expires_utc, flow, contact in self._stream(
+            select(*columns)
+        ):
             # Refreshes do not write when a device registered, but how long that is good for.
             seen_utc = min(expires_utc, self._wall())
             is_page = flow.startswith(("ws:", "wss:"))
-            yield AwayDevice(aor, account_id or 0, instance, is_page, seen_utc)
+            push = Push.of_contact(contact)
+            yield AwayDevice(aor, account_id or 0, instance, is_page, seen_utc, push)
 
     async def load_waiting(self) -> AsyncIterator[WaitingMessage]:
         table = tables.messages

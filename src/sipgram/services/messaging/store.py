@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from sipgram.services.answers import Done
+from sipgram.sip.push import Push
 
 CopyState = Literal["waiting", "taken", "refused"]
 MessageState = Literal["waiting", "delivered", "refused", "expired", "cancelled"]
@@ -74,6 +75,8 @@ class AwayDevice:
     is_page: bool
     "A browser page, which makes a new instance at each load."
     seen_utc: float
+    push: Push | None = None
+    "How it is woken (D25)."
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.preferences import Features, features_of
 from sipgram.sip.proxy import Target
+from sipgram.sip.push import Push
 from sipgram.sip.sink import Flow, is_websocket
 
 IDLE_AORS_MAX: Final = 65_536
@@ -39,6 +40,7 @@ class Binding:
         "name",
         "params",
         "path",
+        "push",
         "q",
         "refuses",
         "reg_id",
@@ -65,6 +67,7 @@ class Binding:
         q: float = 1.0,
         reg_id: int = 0,
         path: bytes = b"",
+        push: Push | None = None,
     ) -> None:
         """Keywords are for tests: with so many of them it takes twice as long."""
         self.account_id = 0  # Whose it is, told when it is attached.
@@ -88,6 +91,7 @@ class Binding:
         self.params = params  # Header parameters to give back in the 200, without expires.
         self.q = q
         self.reg_id = reg_id  # 0 for a binding that is no Outbound flow (RFC 5626).
+        self.push = push  # How to wake it, when it wants to be woken (RFC 8599).
         self.is_silent = False
         self.refuses = NO_METHODS  # Methods that it answered 405 or 501.
         self.entry: AorEntry | None = None  # None once it has ended.

@@ -9,6 +9,7 @@ from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import quote, shown, split_list
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import SipUri
+from sipgram.sip.push import Push, without_push
 
 REG_ID_MAX: Final = 2**31 - 1
 """RFC 5626 §11."""
@@ -38,6 +39,8 @@ class Wish(NamedTuple):
     q: float
     reg_id: int = 0
     "Tells the flows of one device apart (RFC 5626 §4.2); 0 for none."
+    push: Push | None = None
+    "How it is woken (RFC 8599); not in ``uri`` any more, nor in ``parsed``."
 
 
 def asks_to_clear(contacts: Sequence[bytes], request: Message) -> bool:
@@ -110,6 +113,12 @@ def wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
     if parsed.headers is not None:
         # RFC 4475 §3.3.4 (regbadct): a Contact with embedded headers in addr-spec form.
         raise ParseError(f"Contact has headers in its URI: {shown(address.uri)}")
+    uri, push = address.uri, None
+    if parsed.params:
+        push = Push.of(parsed)
+        if push is not None:
+            uri = without_push(parsed)
+            parsed = SipUri.parse(uri)
     params = dict(address.params)
     own = params.pop(b"expires", None)
     if own is not None:
@@ -118,7 +127,7 @@ def wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
     methods = params.get(b"methods") or b""
     return Wish(
         value=value,
-        uri=address.uri,
+        uri=uri,
         parsed=parsed,
         expires_s=expires_s,
         instance=params.get(b"+sip.instance") or b"",
@@ -126,6 +135,7 @@ def wish(value: bytes, header: int | None, settings: RegistrarSettings) -> Wish:
         params=_written(params),
         q=_quality(params.get(b"q")),
         reg_id=_reg_id(params),
+        push=push,
     )
 
 

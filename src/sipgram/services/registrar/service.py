@@ -9,12 +9,14 @@ from sipgram.identity import Entropy
 from sipgram.services.answers import Commitment, Done, Reply
 from sipgram.services.registrar import outbound, rules
 from sipgram.services.registrar.location import AorEntry, Binding, Locations
+from sipgram.services.registrar.push import PushTerms, own_uri
 from sipgram.services.registrar.rules import Wish
 from sipgram.services.registrar.store import BindingStore, KeptBinding
 from sipgram.services.registrar.streams import Connections, Streams
 from sipgram.settings import RegistrarSettings
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import SipUri
+from sipgram.sip.push import Push
 from sipgram.sip.sink import Flow
 
 
@@ -68,8 +70,10 @@ class Registrar:
         on_bound: tuple[Callable[[AorEntry, Binding], None], ...] = (),
         on_moved: tuple[Callable[[Binding, Binding], None], ...] = (),
         keep_alive: Callable[[Binding], None] = lambda binding: None,
+        push: PushTerms | None = None,
+        on_push: Callable[[Binding], None] = lambda binding: None,
     ) -> None:
-        """``keep_alive`` gets each UDP binding behind NAT, once (D27).
+        """``keep_alive`` gets each UDP binding behind NAT, once (D27), ``on_push`` each that can be woken.
 
         ``on_moved`` hears of a device that has registered by another flow: the binding that has
         ended, and the one in its place (D28).
@@ -82,6 +86,8 @@ class Registrar:
         self._on_bound = on_bound
         self._on_moved = on_moved
         self._keep_alive = keep_alive
+        self._push = push or PushTerms()
+        self._on_push = on_push
         self._streams = Streams(locations, routes, forget=store.forget)
 
     def handle(
@@ -103,6 +109,7 @@ class Registrar:
         else:
             self._update(changes, source)  # Step 7.
         for binding in changes.ended:  # Now: what comes while this is being written must wait.
+            binding.push = None  # Who left is not woken, nor who has registered anew (§4.1.2).
             self._locations.tell_gone(entry, binding)
         if changes.put or changes.ended:
             return changes
@@ -200,6 +207,7 @@ class Registrar:
         path = outbound.path_of(request)
         wishes = rules.wishes(changes.contacts, request, self._settings)
         wishes = outbound.with_flows(request, wishes, path)
+        self._push.check(wishes)
         via = outbound.hops_of(path)[0] if path else None
         if not entry.bindings and len(wishes) == 1 and wishes[0].expires_s:
             # A phone that comes, and no other is there: nothing to compare with or to take back.
@@ -234,6 +242,8 @@ class Registrar:
             self._keep_alive(binding)
         if flow.is_reliable:
             self._streams.watch(entry, flow)
+        if binding.push is not None:
+            self._on_push(binding)
 
     def _end(self, old: Binding, changes: Changes) -> None:
         self._locations.detach(changes.entry, old)
@@ -252,6 +262,7 @@ class Registrar:
         for old in changes.ended:
             if any(b.key == old.key or b.uri == old.uri for b in entry.bindings):
                 continue
+            old.push = Push.of_contact(old.value)
             with suppress(Unavailable):  # Others have filled the table.
                 self._locations.attach(entry, old)
 
@@ -280,6 +291,8 @@ class Registrar:
         self._locations.attach(entry, binding)
         if _is_behind_nat(wish, flow):
             self._keep_alive(binding)
+        if binding.push is not None:
+            self._on_push(binding)
 
     def _answer(
         self, entry: AorEntry, contacts: Sequence[bytes], request: Message, now: float
@@ -287,7 +300,13 @@ class Registrar:
         """Return the lines of a 200: all bindings (step 8), and what a phone behind proxies asks."""
         lines = tuple(
             [
-                b"Contact: <%b>%b;expires=%d" % (b.uri, b.params, max(1, round(b.expires - now)))
+                b"Contact: <%b>%b;expires=%d"
+                % (
+                    # D25: how a phone is woken is told to itself alone.
+                    b.uri if b.push is None or b.call_id != request.call_id else own_uri(b.value),
+                    b.params,
+                    max(1, round(b.expires - now)),
+                )
                 for b in entry.bindings
                 if b.expires > now
             ]
@@ -296,6 +315,8 @@ class Registrar:
             lines += tuple(b"Path: " + value for value in request.values(b"path"))
         if contacts and b"reg-id" in contacts[0] and outbound.supports(request, b"outbound"):
             lines += (b"Require: outbound", b"Flow-Timer: %d" % self._settings.flow_timer_s)
+        if contacts and b"pn-" in contacts[0]:
+            lines += self._push.capabilities(contacts)
         return lines
 
 
@@ -317,6 +338,7 @@ def _binding(
         wish.q,
         wish.reg_id,
         path,
+        wish.push if wish.push is not None and wish.push.is_wanted else None,
     )
 
 
@@ -334,6 +356,8 @@ def _is_same(old: Binding, wish: Wish, flow: Flow) -> bool:
     if wish.instance and old.instance == wish.instance:
         # With reg-ids each is a flow of its own, whatever their URIs (RFC 5626 §6).
         return not (wish.reg_id and old.reg_id) or wish.reg_id == old.reg_id
+    if wish.push is not None and wish.push == old.push and wish.push.is_wanted:
+        return True  # One device: a push service gives no two of them the same name.
     if old.uri != wish.uri and not SipUri.parse(old.uri).is_equivalent(wish.parsed):
         return False
     if wish.instance and old.instance:

@@ -49,7 +49,14 @@ class BindingRows:
         try:
             for binding in drop:
                 # D7: its device is waited for, even when this process ends now.
-                row = (binding.aor, binding.instance, binding.account_id, binding.is_page, wall)
+                row = (
+                    binding.aor,
+                    binding.instance,
+                    binding.account_id,
+                    binding.is_page,
+                    wall,
+                    None,
+                )
                 submit("device_put", row, last)
                 submit("binding_drop", (binding.aor, binding.key), last)
             for binding in put:

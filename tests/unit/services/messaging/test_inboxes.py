@@ -183,3 +183,113 @@ def test_d35_what_was_accepted_under_a_clock_set_back_outlives_its_correction() 
     house.advance(3600)
     house.mailroom.tick(house.clock.now)
     assert house.inbox_states == ["expired"]
+
+
+def test_d7_fifty_reloads_of_a_page_leave_no_growing_debt() -> None:
+    """A browser page makes a new instance at each load; two of them are waited for, for a day."""
+    house = House()
+    laptop = house.bind("bob", port=1, instance=A)
+    for n in range(50):
+        page = house.bind("bob", port=100 + n, instance=b"page%d" % n, is_page=True)
+        house.send(body=b"%d" % n)
+        house.answer_as(page)
+        house.answer_as(laptop)
+        house.unbind("bob", port=100 + n)
+        house.send(body=b"behind %d" % n)
+        house.answer_as(laptop)
+        house.advance(1)
+    assert house.mailroom is not None
+    inbox = house.mailroom.ledger.find("sip:bob@example.com")
+
+    assert inbox is not None
+    pages = {i: len(device.own) for i, device in inbox.devices.items() if device.is_page}
+    # Each page that is waited for missed what came when it had gone, and nothing before.
+    assert pages == {b"page48": 3, b"page49": 1}
+    assert len(house.store.devices) == 2
+    assert house.mailroom.ledger.waiting_count == 3
+
+    house.advance(86_401)
+    house.mailroom.tick(house.clock.now)
+    assert len(house.store.devices) == 0
+    assert house.mailroom.ledger.waiting_count == 0
+    assert set(house.inbox_states) == {"delivered"}
+
+
+def test_d7_pages_are_counted_apart_from_devices() -> None:
+    house = House()
+    for n in range(8):
+        house.bind("bob", port=n + 1, instance=b"i%d" % n)
+        house.unbind("bob", port=n + 1)
+    for n in range(3):
+        house.bind("bob", port=n + 1, instance=b"page%d" % n, is_page=True)
+        house.unbind("bob", port=n + 1)
+        house.advance(1)
+    assert house.mailroom is not None
+    inbox = house.mailroom.ledger.find("sip:bob@example.com")
+
+    assert inbox is not None
+    assert [d for d in inbox.devices if d.startswith(b"page")] == [b"page1", b"page2"]
+    assert len(inbox.devices) == 10
+
+
+def test_d7_pages_are_evicted_first_when_too_many_devices_are_away() -> None:
+    house = House(devices_max=3)
+    for n in range(3):
+        house.bind(f"name{n}", port=n + 1, instance=b"p%d" % n, is_page=n != 1)
+        house.unbind(f"name{n}", port=n + 1)
+    house.bind("bob", port=9, instance=A)
+    house.unbind("bob", port=9)
+    house.bind("carol", port=10, instance=A)
+    house.unbind("carol", port=10)
+    house.bind("dave", port=11, instance=A)
+    house.unbind("dave", port=11)
+    assert house.mailroom is not None
+
+    away = {aor for aor, _ in house.store.devices}
+    assert away == {f"sip:{name}@example.com" for name in ("name1", "bob", "carol")}
+    assert house.mailroom.ledger.away_count == 3
+
+
+async def test_d7_a_page_is_one_after_a_restart_too() -> None:
+    house = House()
+    house.bind("bob", port=1, instance=A, is_page=True)
+    house.unbind("bob", port=1)
+
+    again = House(house.store)
+    assert again.mailroom is not None
+    await again.mailroom.load()
+    inbox = again.mailroom.ledger.find("sip:bob@example.com")
+    assert inbox is not None
+    assert inbox.devices[A].is_page
+
+
+def test_d7_a_device_that_comes_while_nobody_answers_gets_what_was_stored_then() -> None:
+    """At once and in order: it was not in the fork, and no REGISTER of it follows (D16)."""
+    house = House()
+    house.bind("bob", port=1, instance=A)
+    house.send(body=b"0")
+    house.advance(2)
+    newcomer = house.bind("bob", port=2, instance=B)
+
+    house.advance(3)
+    assert house.statuses()[-1] == 202
+    assert house.send(body=b"1") == [202]
+
+    assert house.drained(newcomer) == [b"0", b"1"]
+
+
+def test_d7_devices_that_were_forgotten_leave_nothing_to_keep_in_order() -> None:
+    """An inbox whose last waiting device is forgotten goes back to the synchronous path."""
+    house = House()
+    laptop = house.bind("bob", port=1, instance=A, for_s=1e6)
+    house.bind("bob", port=2, instance=B, is_page=True)
+    house.unbind("bob", port=2)
+    house.send()
+    house.answer_as(laptop)
+    assert house.mailroom is not None
+
+    house.advance(86_401)
+    house.mailroom.tick(house.clock.now)
+    house.mailroom.tick(house.clock.now)
+
+    assert len(house.mailroom.ledger) == 0

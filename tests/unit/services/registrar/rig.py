@@ -6,6 +6,7 @@ from sipgram.errors import Error
 from sipgram.identity import Entropy
 from sipgram.services.answers import Commitment, Done, Reply
 from sipgram.services.registrar.location import AorEntry, Binding, Locations, OpenAccounts
+from sipgram.services.registrar.push import PushTerms
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.streams import Opened
 from sipgram.settings import RegistrarSettings
@@ -89,11 +90,13 @@ class Rig:
         *,
         entropy: Entropy | None = None,
         bindings_max: int = 1_000,
+        push: PushTerms | None = None,
     ) -> None:
         self.flow = RecordingFlow()
         self.store = ToldStore()
         self.routes = StraightRoutes()
         self.bound: list[bytes] = []
+        self.watched: list[Binding] = []
         self.locations = Locations(
             ("example.com",),
             accounts=OpenAccounts(),
@@ -107,6 +110,8 @@ class Rig:
             entropy=entropy or CountingEntropy(),
             store=self.store,
             on_bound=(self._note,),
+            push=push,
+            on_push=self.watched.append,
         )
 
     def _note(self, entry: AorEntry, binding: Binding) -> None:
