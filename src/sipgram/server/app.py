@@ -163,8 +163,10 @@ async def build(
     dispatcher.attach(endpoint.table, proxy, calls, outward=outward, rearm=endpoint.rearm)
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
-        *(kept.wall, mailroom, calls, keep_alives, push.pusher, contacts, certificates, api, web),
-        *(outward, tally),
+        kept.wall,
+        *(mailroom, calls, keep_alives, push.pusher, contacts, certificates, api, web),
+        outward=outward,
+        tally=tally,
     )
     await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
     await _listen(server)

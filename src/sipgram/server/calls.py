@@ -28,12 +28,11 @@ from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
-from sipgram.sip.message.uri import SipUri
+from sipgram.sip.message.uri import SipUri, is_sips
 from sipgram.sip.preferences import NONE, Preferences
-from sipgram.sip.proxy import AS_IT_IS, Carrier, Target
+from sipgram.sip.proxy import AS_IT_IS, Carrier, T, Target
 from sipgram.sip.record_route import Course, RecordRoutes
-from sipgram.sip.secure import is_secure, is_sips
-from sipgram.sip.sink import Flow
+from sipgram.sip.sink import Flow, is_secure
 from sipgram.sip.targets import Disposition, arranged, one_flow_each
 from sipgram.sip.transaction.invites import Invites
 
@@ -267,6 +266,8 @@ class Calls:
         left = [b for b in left if b.source is not flow] or left
         if preferences is not NONE:
             left = preferences.apply(left)
+        if is_sips(request.uri):
+            left = secure(left)
         if not left:
             raise Refusal(480, "Temporarily Unavailable", AWAY)
         return left
@@ -427,15 +428,30 @@ class _Routing(_Dialog):
     def redirect(self, contacts: Sequence[Address]) -> Sequence[Target]:
         if not self._wish.may_recurse:
             return ()
-        return self._calls.redirected(contacts, self._source, self._calls.clock())
+        found = self._calls.redirected(contacts, self._source, self._calls.clock())
+        return [t for t in found if not is_sips(self._request.uri) or is_secure(t.flow)]
 
     def fail_over(self, target: Target, status: int, now: float) -> Target | None:
         if isinstance(target, HopTarget):
             return super().fail_over(target, status, now)
-        return None if status == 503 else self._calls.locations.fail_over(target)
+        other = None if status == 503 else self._calls.locations.fail_over(target)
+        is_fit = other is None or not is_sips(self._request.uri) or is_secure(other.flow)
+        return other if is_fit else None
 
     def returned(self, response: Message, data: bytes) -> bytes:
         return self._calls.routes.returned(response, data)
+
+
+def secure(targets: Sequence[T]) -> list[T]:
+    """Return those that are reached by TLS, as a sips: URI asks for (§26.2.2).
+
+    Raises:
+        Refusal: 480, there is none.
+    """
+    left = [target for target in targets if is_secure(target.flow)]
+    if not left:
+        raise Refusal(480, "No Device Is There By TLS", AWAY)
+    return left
 
 
 def _uri_of(contact: bytes) -> bytes:

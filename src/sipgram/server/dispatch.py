@@ -12,7 +12,7 @@ import structlog
 from sipgram.errors import Ignored, PeerError, Refusal, Unavailable
 from sipgram.identity import AccountId
 from sipgram.server.admission import Gate, check_for_us, check_routing
-from sipgram.server.calls import Calls
+from sipgram.server.calls import Calls, secure
 from sipgram.server.routes import ALLOW, CAPABILITIES, FOR_SERVERS, METHODS
 from sipgram.server.routing.next_hops import Destination
 from sipgram.server.routing.outward import Outward
@@ -23,7 +23,7 @@ from sipgram.sip.hunt import Hunt, Pursuit
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
-from sipgram.sip.message.uri import SipUri
+from sipgram.sip.message.uri import SipUri, is_sips
 from sipgram.sip.proxy import Fork, Proxy
 from sipgram.sip.record_route import Course
 from sipgram.sip.sink import Flow
@@ -189,6 +189,8 @@ class Dispatcher:
             if error.status not in (403, 404) or method == b"REGISTER":
                 raise
             return self._elsewhere(error, request, routes, account_id, flow, now)
+        if isinstance(answer, Forward) and is_sips(request.uri):
+            answer.targets = secure(answer.targets)
         if (gate is not None or routes) and isinstance(answer, Forward):
             answer.cuts = self._cuts(request, routes, is_trusted=account_id is None)
         return answer
@@ -239,6 +241,8 @@ class Dispatcher:
             return self._elsewhere(error, request, course.cuts, account_id, flow, now)
         if isinstance(answer, Forward):
             answer.cuts = cuts
+            if is_sips(request.uri):
+                answer.targets = secure(answer.targets)
         return answer
 
     def _elsewhere(

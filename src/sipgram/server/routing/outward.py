@@ -17,7 +17,7 @@ from sipgram.settings import RoutingSettings, Trunk
 from sipgram.sip.hunt import Pursuit
 from sipgram.sip.message.grammar import escape_user
 from sipgram.sip.message.message import Cut, Message
-from sipgram.sip.message.uri import Aor, SipUri
+from sipgram.sip.message.uri import Aor, SipUri, is_sips
 from sipgram.sip.record_route import Course
 from sipgram.sip.sink import Flow
 
@@ -178,4 +178,4 @@ def _number_at(server: SipUri, user: bytes, *, is_phone: bool) -> bytes:
 
 def _transports(request: Message) -> tuple[HopTransport, ...]:
     """RFC 3261 §26.2.2: for a sips: URI "each hop over which the request is forwarded" is TLS."""
-    return ("tls",) if request.uri[:5].lower() == b"sips:" else TRANSPORTS
+    return ("tls",) if is_sips(request.uri) else TRANSPORTS
