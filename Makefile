@@ -31,10 +31,11 @@ bench: $(VENV)/.server
 	$(BIN)/sipgram bench relay
 
 chaos: $(VENV)/.dev
-	PYTHONPATH=tests $(BIN)/python -m chaos.chaos --kills 200
+	PYTHONPATH=tests $(BIN)/python -m chaos.chaos --kills 200 $(CHAOS)
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python fuzz/differential.py --seconds 3600
+	$(BIN)/python fuzz/payloads.py --seconds 600
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .coverage*

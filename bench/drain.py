@@ -11,8 +11,11 @@ import json
 import re
 import socket
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 WINDOW = 128
+T = TypeVar("T")
 
 
 def request(method: str, user: str, number: int, port: int, extra: str, body: str) -> bytes:
@@ -68,6 +71,29 @@ def drain(
         "in_order": bodies == sorted(set(bodies)),
         "missing": count - len(set(bodies)),
     }
+
+
+def run(
+    server: tuple[str, int],
+    *,
+    count: int,
+    domain: str = "example.com",
+    before: Callable[[], T],
+) -> tuple[dict[str, object], T]:
+    """Store, call ``before``, wait two seconds, let the device come; return what it got."""
+    user = f"drained{time.time_ns()}@{domain}"
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone,
+    ):
+        for each in (sender, phone):
+            each.bind(("127.0.0.1", 0))
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_194_304)
+            each.settimeout(10)
+        store(sender, server, user, count)
+        begun = before()
+        time.sleep(2.0)
+        return drain(phone, server, user, count), begun
 
 
 def main() -> None:

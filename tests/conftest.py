@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sipgram.db.engine import database_url
+from sipgram.db.own_postgres import PostgresServer
 from sipgram.errors import Unavailable
-from sipgram.testing.postgres import PostgresServer
 
 
 def _missing(reason: str) -> None:

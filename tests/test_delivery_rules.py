@@ -25,7 +25,6 @@ NOT_YET = {
     "d8": "console, bots and API listeners as one virtual device",
     "d20": "receipts",
     "d24": "receipts",
-    "row_3xx": "a MESSAGE does not follow a 3xx; its copy is kept",
     "row_415_488_on_cpim": "receipts",
 }
 """Of docs/delivery.md, "Not yet"."""

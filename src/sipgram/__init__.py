@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sipgram.client.client import Client
-    from sipgram.client.events import ConnectionState
+    from sipgram.client.events import ConnectionState, Receipt, Typing
     from sipgram.client.messages import Message, NoAnswer, Outcome, Rejected, Sent
 
     __version__: str
@@ -19,8 +19,10 @@ _HOMES = {
     "Message": "sipgram.client.messages",
     "NoAnswer": "sipgram.client.messages",
     "Outcome": "sipgram.client.messages",
+    "Receipt": "sipgram.client.events",
     "Rejected": "sipgram.client.messages",
     "Sent": "sipgram.client.messages",
+    "Typing": "sipgram.client.events",
 }
 
 __all__ = [
@@ -29,8 +31,10 @@ __all__ = [
     "Message",
     "NoAnswer",
     "Outcome",
+    "Receipt",
     "Rejected",
     "Sent",
+    "Typing",
     "__version__",
 ]
 

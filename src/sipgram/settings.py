@@ -114,6 +114,18 @@ class PushSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ListSettings:
+    """One MESSAGE to many recipients (RFC 5365)."""
+
+    user: str = "lists"
+    "The service is sip:USER@ every domain served; empty for none. An account or contact of that name comes first."
+    recipients_max: int = 100
+    "Recipients of one MESSAGE; a longer list gets 403."
+    consent: Literal["given", "asked"] = "given"
+    "Whether accounts that say nothing else (sipgram user lists) get messages that were sent to lists."
+
+
+@dataclass(frozen=True, slots=True)
 class CallSettings:
     """How long phones ring."""
 
@@ -294,6 +306,7 @@ class Settings:
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
     push: PushSettings = field(default_factory=PushSettings)
+    lists: ListSettings = field(default_factory=ListSettings)
     calls: CallSettings = field(default_factory=CallSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)

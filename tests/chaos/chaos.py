@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import count, pairwise
 from pathlib import Path
 
-from sipgram.testing.postgres import PostgresServer
+from sipgram.db.own_postgres import PostgresServer
 
 from .peers import Caller, Device, Sender, Transport
 from .server import Killed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .peers import DOMAIN
 
-READY_WITHIN_S = 20.0
+READY_WITHIN_S = 60.0
 
 
 class Killed:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from sipgram.db.own_postgres import PostgresServer
+
 from . import chaos
 
 
@@ -13,3 +15,13 @@ async def test_d11_nothing_that_was_answered_2xx_is_lost_by_sigkill(tmp_path: Pa
 
     assert report.faults == []
     assert report.accepted > 100
+
+
+@pytest.mark.timeout(180)
+async def test_d11_nothing_is_lost_on_postgresql_either(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    report = await chaos.run(tmp_path / "data", kills=3, seed=2, database=postgres.new_database())
+
+    assert report.faults == []
+    assert report.accepted > 50

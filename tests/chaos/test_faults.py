@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 
-from sipgram.testing.postgres import PostgresServer
+from sipgram.db.own_postgres import PostgresServer
 
 from .disks import Full, SmallDisk, SmallQuota, small_file_system
 from .people import House, house

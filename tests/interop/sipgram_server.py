@@ -117,8 +117,10 @@ class SipgramCommand:
         for program in self._programs:
             program.kill()
 
-    def send(self, to: str, text: str, *, account: Account) -> Program:
-        return self._start(["send", to, text], account)
+    def send(self, to: str, text: str, *, account: Account, want: Sequence[str] = ()) -> Program:
+        """Send a text; ``want`` are the receipts to ask for."""
+        wishes = [word for receipt in want for word in ("--want", receipt)]
+        return self._start(["send", to, text, *wishes], account)
 
     def listen(self, account: Account, *, count: int, timeout_s: int = 30) -> Program:
         arguments = ["listen", "--count", str(count), "--timeout", str(timeout_s)]

@@ -4,6 +4,7 @@ Works beside a running server, which sees the change within a second. Nothing of
 server is imported before a command runs, so that every other command starts fast.
 """
 
+import enum
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from sipgram.services.auth.sql import AccountRows
+
+
+class Takes(enum.Enum):
+    """What an account wants."""
+
+    YES = "yes"
+    NO = "no"
+    DEFAULT = "default"
+
 
 users = typer.Typer(no_args_is_help=True, help="Manage the accounts of a server.")
 
@@ -75,6 +85,7 @@ def list_(
                 "aor": record.account.aors[0],
                 "aliases": record.account.aors[1:],
                 "disabled": record.disabled,
+                "takes_lists": record.account.takes_lists,
                 "created_utc": record.created_utc,
             }
             for record in found
@@ -134,6 +145,27 @@ def alias(
         name, other = parse_name(aor), parse_name(alias)
         await rows.add_alias(name, other)
         typer.echo(f"{name} is also called {other}")
+
+    _run(work, data=data, database=database, hint="sipgram user list shows the accounts")
+
+
+@users.command()
+def lists(
+    aor: Address,
+    takes: Annotated[
+        Takes, typer.Argument(metavar="yes|no|default", help="default is what the setting says.")
+    ],
+    data: Data = DATA,
+    database: Database = None,
+) -> None:
+    """Say whether an account takes messages that were sent to lists (RFC 5365)."""
+
+    async def work(rows: "AccountRows") -> None:
+        from sipgram.services.auth.rules import parse_name
+
+        name = parse_name(aor)
+        await rows.set_lists(name, takes={"yes": True, "no": False}.get(takes.value))
+        typer.echo(f"{name} takes messages to lists: {takes.value}")
 
     _run(work, data=data, database=database, hint="sipgram user list shows the accounts")
 

@@ -176,6 +176,30 @@ def register(
 
 
 @bench.command()
+def store(
+    users: Users = 100,
+    count: Count = 20_000,
+    window: Window = 256,
+    domain: Domain = _DOMAIN,
+    rounds: Rounds = 3,
+    kamailio: Kamailio = None,
+    sipgram: Sipgram = True,
+    pure: Pure = False,
+    memory: MemoryToo = False,
+    as_json: Json = False,
+    target: TargetText = None,
+    server_pid: ServerPid = None,
+) -> None:
+    """Send MESSAGEs to users who are away: stored, 202; beside Kamailio's msilo on PostgreSQL."""
+    from sipgram.cli.load.comparison import Choice
+    from sipgram.cli.load.generator import Load
+
+    load = Load("store", users=users, count=count, window=window, domain=domain)
+    choice = Choice(rounds, kamailio, sipgram, pure, memory, target, server_pid)
+    _run(load, choice, as_json=as_json)
+
+
+@bench.command()
 def rate(
     per_s: Annotated[int, typer.Option("--rate", help="MESSAGEs a second.")] = 5000,
     seconds: Annotated[int, typer.Option("--seconds", help="For how long.")] = 10,

@@ -9,7 +9,7 @@ import typer
 
 from sipgram.cli import session
 from sipgram.client.client import Client
-from sipgram.client.events import ConnectionState, Event
+from sipgram.client.events import ConnectionState, Event, Receipt, Typing
 from sipgram.client.messages import Message, NoAnswer
 from sipgram.client.settings import ClientSettings
 from sipgram.client.trace import printable
@@ -107,6 +107,18 @@ def _show_json(event: Event) -> None:
                     "call_id": event.call_id,
                 }
             )
+        case Receipt():
+            session.show(
+                {
+                    "event": "receipt",
+                    "message_id": event.message_id,
+                    "status": event.status,
+                    "from": event.sender,
+                    "sent_at": event.sent_at.isoformat(timespec="seconds"),
+                }
+            )
+        case Typing():
+            session.show({"event": "typing", "from": event.sender, "active": event.active})
         case ConnectionState():
             session.show({"event": "connection", "state": event.state, "reason": event.reason})
 
@@ -116,6 +128,10 @@ def _show_line(event: Event) -> None:
         case Message():
             shown = event.text or f"({len(event.data)} bytes of {event.content_type})"
             line = f"{event.sent_at.astimezone():%H:%M:%S} {event.sender}: {shown}"
+        case Receipt():
+            line = f"+ {event.sender} {event.status} {event.message_id}"
+        case Typing():
+            line = f"+ {event.sender} {'writes' if event.active else 'writes no more'}"
         case ConnectionState():
             line = f"= {event.state} {event.reason}".rstrip()
     print(printable(line.replace("\n", " ")), flush=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
@@ -27,6 +28,14 @@ def send(
     expires: Annotated[
         int | None, typer.Option(metavar="S", min=0, help="Worth delivering for so many seconds.")
     ] = None,
+    want: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RECEIPT",
+            help="Ask for a receipt: delivered, displayed or failed; may be given several times. "
+            "It comes to whoever listens as the account.",
+        ),
+    ] = None,
     as_json: session.Json = False,
     trace: session.Trace = False,
     timeout: session.Timeout = None,
@@ -44,6 +53,7 @@ def send(
             _body(text, content_type),
             content_type=content_type,
             expires_s=expires,
+            want=want or (),
             timeout_s=timeout,
             as_json=as_json,
         )
@@ -58,6 +68,7 @@ async def _send(
     *,
     content_type: str,
     expires_s: int | None,
+    want: Collection[str],
     timeout_s: float | None,
     as_json: bool,
 ) -> int:
@@ -65,7 +76,12 @@ async def _send(
     async with me:
         try:
             sent = await me.send(
-                to, body, content_type=content_type, expires_s=expires_s, timeout_s=timeout_s
+                to,
+                body,
+                content_type=content_type,
+                expires_s=expires_s,
+                want=want,
+                timeout_s=timeout_s,
             )
         except (Rejected, NoAnswer) as error:
             if as_json:
@@ -81,7 +97,7 @@ async def _send(
 
 def _success(sent: Sent) -> dict[str, object]:
     return {
-        "id": sent.call_id,
+        "id": sent.id,
         "outcome": sent.outcome.value,
         "status": sent.status,
         "reason": sent.reason,

@@ -2,25 +2,35 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from sipgram.client.account import Account
+from sipgram.client.composing import TypingTold
+from sipgram.client.errands import Errands
 from sipgram.client.events import ConnectionState, Event, EventQueue
 from sipgram.client.inbox import Inbox
 from sipgram.client.link import Line
-from sipgram.client.messages import NoAnswer, Outcome, Rejected, Sent, date_line
+from sipgram.client.messages import Message, NoAnswer, Outcome, Rejected, Sent, date_line
+from sipgram.client.receipts import Arrivals, Receipts, date_time, wishes
 from sipgram.client.registration import Binding, Registration
 from sipgram.client.settings import ClientSettings
 from sipgram.client.uac import Outgoing, Uac
 from sipgram.errors import UsageError
 from sipgram.identity import Entropy, SystemEntropy
 from sipgram.net.endpoint import Trace
+from sipgram.payload import media_type
+from sipgram.payload.cpim import Cpim, Party
+from sipgram.payload.imdn import asking
 from sipgram.sip.message.grammar import split_list
 from sipgram.sip.message.message import Message as SipMessage
+
+PLAIN_PEERS_MAX: Final = 1_024
+"""Peers remembered to take plain text alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,19 @@ class Client:
         self._events = EventQueue(
             waiting_max=self._settings.events_max, messages_max=self._settings.messages_max
         )
-        self._inbox = Inbox(self._events, entropy=entropy)
+        self._entropy = entropy
+        self._errands = Errands(at_most=self._settings.errands_max)
+        self._receipts = Receipts(self.aor, self._send_receipt, entropy=entropy)
+        self._arrivals = Arrivals()
+        self._typing = TypingTold(self._send_typing, self._errands)
+        self._plain: OrderedDict[bytes, None] = OrderedDict()
+        self._inbox = Inbox(
+            self._events,
+            entropy=entropy,
+            on_message=self._took,
+            on_shown=self._displayed,
+            on_receipt=self._arrivals.note,
+        )
         self._line = Line(
             self._account.server,
             domain=self._account.domain.decode(),
@@ -130,6 +152,7 @@ class Client:
         """Take no more messages, take the registration back, close the sockets."""
         self._inbox.is_open = False
         try:
+            await self._errands.finish(self._settings.leave_s)
             if self._keeper is not None:
                 self._keeper.cancel()
                 await asyncio.wait((self._keeper,))
@@ -146,35 +169,56 @@ class Client:
         *,
         content_type: str = "text/plain",
         expires_s: int | None = None,
+        want: Collection[str] = (),
         timeout_s: float | None = None,
     ) -> Sent:
         """Send one message and wait for its final response.
 
         ``to`` is ``bob`` of the own domain, ``bob@example.org``, or a sip: or tel: URI.
         ``expires_s`` is how long it is worth delivering; the server decides when it is None.
+        ``want`` are the receipts to ask for: they come as ``Receipt`` events to who is registered.
+        Who refuses the CPIM that asking needs gets the text alone, and that is remembered.
 
         Raises:
             Rejected: the server or the device refused.
             NoAnswer: nobody knows whether it was taken.
-            UsageError: ``to`` or ``content_type`` cannot be sent.
+            UsageError: ``to``, ``content_type`` or ``want`` cannot be sent.
         """
-        uri = self._account.complete(to)
-        headers = [
-            date_line(datetime.now(UTC)),
-            b"Content-Type: " + content_type.encode("utf-8", "surrogateescape"),
-        ]
+        uri, asked = self._account.complete(to), wishes(want)
+        headers = [date_line(datetime.now(UTC))]
         if expires_s is not None:
             headers.append(b"Expires: %d" % expires_s)
         body = text.encode() if isinstance(text, str) else text
-        outgoing = self._uac.outgoing(b"MESSAGE", uri, to=uri, headers=headers, body=body)
-        response, ms = await self._timed(outgoing, timeout_s)
-        return Sent(
-            outcome=Outcome.STORED if response.status == 202 else Outcome.DELIVERED,
-            status=response.status,
-            reason=_text(response.reason),
-            call_id=_text(outgoing.call_id),
-            ms=ms,
-        )
+        self._typing.sent(uri)
+        if asked and uri not in self._plain:
+            # The Call-ID is the id as well: who takes the text alone and sends receipts all the
+            # same, as Linphone does, names that.
+            message_id = self._entropy.token()
+            wrapped = self._in_cpim(uri, body, content_type, message_id, asked)
+            lines = [*headers, b"Content-Type: " + media_type.CPIM.encode()]
+            outgoing = self._message(uri, lines, wrapped, call_id=message_id.encode())
+            try:
+                return await self._sent(outgoing, timeout_s, want=frozenset(want))
+            except Rejected as error:
+                if error.status not in (415, 488):
+                    raise
+            self._plain[uri] = None
+            if len(self._plain) > PLAIN_PEERS_MAX:
+                self._plain.popitem(last=False)
+        headers.append(b"Content-Type: " + content_type.encode("utf-8", "surrogateescape"))
+        return await self._sent(self._message(uri, headers, body), timeout_s)
+
+    async def typing(self, to: str, active: bool = True) -> None:
+        """Tell that a key was pressed; call it at each, few of them send anything (RFC 3994).
+
+        ``active=False`` says that the text was thrown away. 15 s without a key, or the message
+        itself, end it too. Nothing is raised when nobody hears of it.
+
+        Raises:
+            UsageError: ``to`` is no address.
+        """
+        uri = self._account.complete(to)
+        await (self._typing.type(uri) if active else self._typing.stop(uri))
 
     async def options(
         self, target: str | None = None, *, timeout_s: float | None = None
@@ -203,7 +247,7 @@ class Client:
         )
 
     def events(self) -> AsyncIterator[Event]:
-        """Return the stream of ``Message`` and ``ConnectionState`` values, in order.
+        """Return the stream of messages, receipts, typing and states of the connection, in order.
 
         It has one reader and ends after the client has ended. A message has been answered
         with 200 when it is here; when ``settings.events_max`` of them wait, the next gets 480.
@@ -214,6 +258,61 @@ class Client:
         if not self._registers:
             raise UsageError("a client made with register=False has no events")
         return self._events
+
+    # ---- messages, receipts, typing --------------------------------------------------------
+
+    async def _sent(
+        self, outgoing: Outgoing, timeout_s: float | None, *, want: frozenset[str] = frozenset()
+    ) -> Sent:
+        response, ms = await self._timed(outgoing, timeout_s)
+        return Sent(
+            outcome=Outcome.STORED if response.status == 202 else Outcome.DELIVERED,
+            status=response.status,
+            reason=_text(response.reason),
+            call_id=_text(outgoing.call_id),
+            ms=ms,
+            id=_text(outgoing.call_id),
+            want=want,
+            _arrival=self._arrivals.wait,
+        )
+
+    def _message(
+        self, uri: bytes, headers: list[bytes], body: bytes, *, call_id: bytes = b""
+    ) -> Outgoing:
+        outgoing = self._uac.outgoing(b"MESSAGE", uri, to=uri, headers=headers, body=body)
+        return replace(outgoing, call_id=call_id) if call_id else outgoing
+
+    def _in_cpim(
+        self, uri: bytes, body: bytes, content_type: str, message_id: str, asked: frozenset[str]
+    ) -> bytes:
+        kind = f"{content_type};charset=UTF-8" if content_type == "text/plain" else content_type
+        return bytes(
+            Cpim(
+                body,
+                (("Content-Type", kind),),
+                sender=Party(self.aor),
+                to=(Party(_text(uri)),),
+                date_time=date_time(datetime.now(UTC)),
+                headers=asking(message_id, asked),
+            )
+        )
+
+    def _took(self, message: Message) -> None:
+        """A message came in: say so when its sender asked."""
+        if self._settings.sends_receipts and "delivered" in message.wants:
+            self._errands.start(self._receipts.tell(message, "delivered"))
+
+    async def _displayed(self, message: Message) -> None:
+        await self._receipts.tell(message, "displayed")
+
+    async def _send_receipt(self, to: str, body: bytes, content_type: str) -> None:
+        lines = [b"Content-Type: " + content_type.encode(), b"Priority: non-urgent"]
+        headers = [date_line(datetime.now(UTC)), *lines]
+        await self._timed(self._message(self._account.complete(to), headers, body), None)
+
+    async def _send_typing(self, uri: bytes, body: bytes) -> None:
+        headers = [b"Content-Type: " + media_type.TYPING.encode(), b"Expires: 0"]
+        await self._timed(self._message(uri, headers, body), None)
 
     # ---- staying registered ----------------------------------------------------------------
 
@@ -251,6 +350,9 @@ class Client:
 
     async def _end(self) -> None:
         self._inbox.is_open = False
+        self._inbox.typing.close()
+        self._typing.close()
+        await self._errands.finish(0)
         self._events.close()
         await self._line.close()
 

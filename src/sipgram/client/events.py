@@ -4,9 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from sipgram.client.messages import Message
+from sipgram.payload.imdn import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,28 @@ class ConnectionState:
     "Why it was lost."
 
 
-Event = Message | ConnectionState
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a message that was sent (RFC 5438)."""
+
+    message_id: str
+    "The id of what ``send`` returned; of a plain message its Call-ID."
+    status: Status
+    sender: str
+    "AoR of who says so."
+    sent_at: datetime
+    "In UTC."
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """Somebody begins or ends to write (RFC 3994)."""
+
+    sender: str
+    active: bool
+
+
+Event = Message | ConnectionState | Receipt | Typing
 
 
 class EventQueue(AsyncIterator[Event]):
@@ -37,15 +60,20 @@ class EventQueue(AsyncIterator[Event]):
         self._is_open = True
         self._error: BaseException | None = None
 
-    def offer(self, message: Message) -> bool:
-        """Queue a message; False when there is no room for it."""
+    def offer(self, event: Message | Receipt) -> bool:
+        """Queue what must not be lost; False when there is no room for it."""
         if not self._is_open or self._messages >= self._waiting_max or self._messages_left == 0:
             return False
-        if self._messages_left is not None:
+        if self._messages_left is not None and isinstance(event, Message):
             self._messages_left -= 1
         self._messages += 1
-        self._append(message)
+        self._append(event)
         return True
+
+    def note(self, typing: Typing) -> None:
+        """Queue what may be lost: it is, when too much waits."""
+        if self._is_open and len(self._waiting) < self._waiting_max:
+            self._append(typing)
 
     def tell(self, state: ConnectionState) -> None:
         """Queue a state, unless it is told already.
@@ -80,7 +108,7 @@ class EventQueue(AsyncIterator[Event]):
             self._changed.clear()
             await self._changed.wait()
         event = self._waiting.popleft()
-        if isinstance(event, Message):
+        if isinstance(event, Message | Receipt):
             self._messages -= 1
         return event
 

@@ -21,6 +21,10 @@ class ClientSettings:
     "Wait before registering again after the flow broke; doubled each time it fails."
     retry_max_s: float = 120.0
     "The longest such wait."
+    sends_receipts: bool = True
+    "Whether ``delivered`` is sent for messages that ask for it."
+    errands_max: int = 100
+    "Receipts on their way at one time; one more is not sent."
     connect_s: float = 5.0
     "How long a TCP or TLS connection may take to come up."
     tls_ca: str = ""

@@ -37,6 +37,8 @@ accounts = Table(
     Column("domain", Text, nullable=False),
     Column("created_utc", Float, nullable=False),
     Column("disabled", Boolean, nullable=False),
+    # Whether it takes messages that were sent to lists (RFC 5365); null for what the setting says.
+    Column("takes_lists", Boolean),
     sqlite_autoincrement=True,
 )
 
@@ -122,6 +124,10 @@ messages = Table(
     Column("finished_utc", Float),
     # When somebody has to look at it again: at its expiry, later when its record may go.
     Column("due_utc", Float, nullable=False),
+    # Of From and imdn.Message-ID, empty without one: a repetition is recognised by it, too (D23).
+    Column("imdn_key", LargeBinary, nullable=False),
+    # Its sender asked for a negative receipt (D15).
+    Column("wants_failure", Boolean, nullable=False),
     Index("messages_due_utc", "due_utc"),
 )
 """Accepted messages (D19). ``state`` is waiting, delivered, refused or expired.

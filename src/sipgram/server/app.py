@@ -26,7 +26,9 @@ from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.limits.tally import Tally
+from sipgram.server.parts.lists import build_lists
 from sipgram.server.parts.push import PushParts, build_push
+from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.parts.time_keeping import build_wall_clock
 from sipgram.server.routing.build import build_outward, build_peers
 from sipgram.server.routing.outward import Outward
@@ -159,6 +161,7 @@ async def build(
         wake=push.pusher.wake,
         news=news_of(api),
     )
+    build_lists(parts, messaging, proxy, dispatcher, clock=loop.time, rearm=rearm)
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier, outward)
     dispatcher.attach(endpoint.table, proxy, calls, outward=outward, rearm=endpoint.rearm)
     server = Server(
@@ -203,7 +206,14 @@ def _proxy(
     times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
     keeper = mailroom.deposits
     return Proxy(
-        endpoint.table, brancher, times=times, user=locations, keeper=keeper, carrier=carrier
+        endpoint.table,
+        brancher,
+        times=times,
+        user=locations,
+        keeper=keeper,
+        carrier=carrier,
+        adapter=build_receipts(mailroom, clock=asyncio.get_running_loop().time, wall=time.time),
+        follow=locations.follow,
     )
 
 

@@ -21,7 +21,6 @@ from sipgram.services.answers import Answer, Later
 from sipgram.services.registrar.location import Binding, Locations
 from sipgram.settings import CallSettings
 from sipgram.sip.branch import Brancher
-from sipgram.sip.hunt import WAIT_STEP_S, OneHop, Pursuit
 from sipgram.sip.invite_proxy import CallTimes, InviteFork, InviteProxy, Onward
 from sipgram.sip.loops import LoopGuard, breadth_of
 from sipgram.sip.message.address import Address
@@ -32,6 +31,7 @@ from sipgram.sip.message.uri import SipUri, is_sips
 from sipgram.sip.preferences import NONE, Preferences
 from sipgram.sip.proxy import AS_IT_IS, Carrier, T, Target
 from sipgram.sip.record_route import Course, RecordRoutes
+from sipgram.sip.routing.hunt import WAIT_STEP_S, OneHop, Pursuit
 from sipgram.sip.sink import Flow, is_secure
 from sipgram.sip.targets import Disposition, arranged, one_flow_each
 from sipgram.sip.transaction.invites import Invites
@@ -58,6 +58,7 @@ class Hop:
     is_silent: bool = False
     instance: bytes = b""
     routes: bytes = b""
+    refuses: frozenset[bytes] = frozenset()
 
 
 class Calls:

@@ -19,13 +19,13 @@ from sipgram.server.routing.outward import Outward
 from sipgram.services.answers import Answer, Commitment, Forward, Later, Reply
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
-from sipgram.sip.hunt import Hunt, Pursuit
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
 from sipgram.sip.message.uri import SipUri, is_sips
 from sipgram.sip.proxy import Fork, Proxy
 from sipgram.sip.record_route import Course
+from sipgram.sip.routing.hunt import Hunt, Pursuit
 from sipgram.sip.sink import Flow
 from sipgram.sip.transaction.server_request import ServerRequestTransaction
 from sipgram.sip.transaction.table import TransactionTable

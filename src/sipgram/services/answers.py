@@ -3,10 +3,10 @@
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from sipgram.sip.hunt import Pursuit
 from sipgram.sip.keeping import Keeping
 from sipgram.sip.message.message import Cut
 from sipgram.sip.proxy import Target
+from sipgram.sip.routing.hunt import Pursuit
 
 Done = Callable[[Exception | None], None]
 """Hears once that a commit is over."""

@@ -6,9 +6,11 @@ from typing import Final, Protocol, TypeVar
 
 from sipgram.sip.branch import Brancher
 from sipgram.sip.keeping import Keeper, Keeping, Verdict
+from sipgram.sip.message.adapting import PLAIN, REFUSES_BODY, Adapter, NoAdapter
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
-from sipgram.sip.sink import Cause, ClientSide, Flow, ServerSide
+from sipgram.sip.redirection import FOLLOWED, Follow, Redirected, contacts_of, nowhere
+from sipgram.sip.sink import Cause, ClientSide, ClientUser, Flow, ServerSide
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
 
@@ -36,6 +38,8 @@ class Target(Protocol):
     "Its +sip.instance, empty for those without one (D5)."
     is_silent: bool
     "It left an earlier request unanswered: tried, but not waited for (D9)."
+    refuses: frozenset[bytes]
+    "Methods and media types that it refused."
 
 
 T = TypeVar("T", bound=Target)
@@ -98,15 +102,19 @@ class Proxy:
         times: ForkTimes,
         user: OutcomeUser,
         keeper: Keeper | None = None,
+        adapter: Adapter | None = None,
         carrier: Carrier = AS_IT_IS,
+        follow: Follow = nowhere,
     ) -> None:
         """Without ``keeper`` nothing is stored for devices that are away."""
+        self.follow = follow
         self.carrier = carrier
         self.table = table
         self.brancher = brancher
         self.times = times
         self.user = user
         self.keeper = keeper
+        self.adapter = adapter or NoAdapter()
 
 
 class Fork:
@@ -160,10 +168,16 @@ class Fork:
             target = targets[0]
             branch = live(request, target.name)
             self._open = {branch: target}
-            self._send(target, branch, source, cuts, now)
+            if target.refuses:
+                self._adapt_known(source, now)
+            else:
+                self._send(target, branch, source, cuts, now)
             return
         # All of them before the first is sent, which may fail; two of one name are one contact.
         self._open = {live(request, target.name): target for target in targets}
+        if any(target.refuses for target in targets):
+            self._adapt_known(source, now)
+            return
         for branch, target in list(self._open.items()):
             self._send(target, branch, source, cuts, now)
         if not targets:
@@ -180,7 +194,7 @@ class Fork:
             top += b"Content-Length: %d\r\n" % len(request.body)
         data = request.forwarded(target.uri, top, source.host, source.port, cuts)
         if len(data) > SMALL_BYTES and not flow.is_reliable:
-            self._send_large(target, branch, source, cuts, len(data), now)
+            self._send_large(target, branch, source, cuts, len(data), now, self)
             return
         self._proxy.table.start_client(data, branch, request.method, flow, self, now)
 
@@ -192,6 +206,7 @@ class Fork:
         cuts: Sequence[Cut],
         size: int,
         now: float,
+        user: ClientUser,
     ) -> None:
         """Send what may be too large for a datagram (D26)."""
         request = self._request
@@ -207,10 +222,61 @@ class Fork:
         target, flow = found
         self._open[branch] = target
         top = flow.via_line + branch + b"\r\n" + target.routes
-        if request.content_length < 0:
+        if request.content_length < 0 and user is self:
             top += b"Content-Length: %d\r\n" % len(request.body)
         data = request.forwarded(target.uri, top, source.host, source.port, cuts)
-        self._proxy.table.start_client(data, branch, request.method, flow, self, now)
+        self._proxy.table.start_client(data, branch, request.method, flow, user, now)
+
+    # ---- other forms of a body -------------------------------------------------------------
+
+    def _adapt_known(self, source: Flow, now: float) -> None:
+        """Send to targets of which some have refused something before (D20)."""
+        request, was_open = self._request, self._open
+        self._open = {}
+        sends = []
+        for branch, target in was_open.items():
+            edits = self._proxy.adapter.cuts(request, target) if target.refuses else ()
+            if edits:
+                branch = self._proxy.brancher.live(request, target.name + PLAIN)
+            self._open[branch] = target
+            sends.append((target, branch, edits))
+        for target, branch, edits in sends:
+            if edits:
+                self._send_adapted(target, branch, source, edits, now)
+            else:
+                self._send(target, branch, source, self._cuts, now)
+
+    def _send_adapted(
+        self, target: Target, branch: bytes, source: Flow, edits: Sequence[Cut], now: float
+    ) -> None:
+        request, flow = self._request, target.flow
+        top = flow.via_line + branch + b"\r\n" + target.routes
+        cuts = sorted((*self._cuts, *edits))
+        data = request.forwarded(target.uri, top, source.host, source.port, cuts)
+        user = _Adapted(self, self._proxy.adapter, request)
+        if len(data) > SMALL_BYTES and not flow.is_reliable:
+            self._send_large(target, branch, source, cuts, len(data), now, user)
+            return
+        self._proxy.table.start_client(data, branch, request.method, flow, user, now)
+
+    def _adapt(self, target: Target, branch: bytes, now: float) -> bool:
+        """Try the other form of a body that a target refused, in the same fork (D20, D21)."""
+        request = self._request
+        plain = self._proxy.brancher.live(request, target.name + PLAIN)
+        if branch == plain or plain in self._open:
+            return False  # That was the other form.
+        edits = self._proxy.adapter.on_refused(request, target)
+        if edits is None:
+            return False
+        if edits:
+            self._open[plain] = target
+            self._send_adapted(target, plain, self._server.flow, edits, now)
+        elif self._rank > _TAKEN:
+            self._rank, self._best = _TAKEN, self._built(Verdict(202, "", ()))
+        self._settle(now)
+        return True
+
+    # ---- what the targets say --------------------------------------------------------------
 
     def on_waiting(self, now: float) -> None:
         """T1 went by without an answer: from here on the sender's patience counts."""
@@ -230,6 +296,10 @@ class Fork:
         if status >= 300:
             self._proxy.user.on_outcome(target, self._request.method, status)
             if status == 430 and self._fail_over(target, now):
+                return
+            if status in REFUSES_BODY and self._adapt(target, transaction.branch, now):
+                return
+            if status in FOLLOWED and self._follow(target, response, now):
                 return
             self._consider(status, response)
             self._keep(target, transaction.branch, status, now)
@@ -283,6 +353,20 @@ class Fork:
         self._open[branch] = other
         self._send(other, branch, self._server.flow, self._cuts, now)
         return True
+
+    def _follow(self, target: Target, response: Message, now: float) -> bool:
+        """Send it where the device says that it is to go, when somebody lives there; once."""
+        if self._is_concluded or isinstance(target, Redirected):
+            return False  # Its copy is kept.
+        flow = self._server.flow
+        others = self._proxy.follow(contacts_of(response), flow, now)
+        live = self._proxy.brancher.live
+        found = {live(self._request, other.name): Redirected(other, target) for other in others}
+        new = {branch: other for branch, other in found.items() if branch not in self._open}
+        self._open.update(new)
+        for branch, other in new.items():
+            self._send(other, branch, flow, self._cuts, now)
+        return bool(new)
 
     def fire(self, now: float) -> None:
         """The sender has waited long enough."""
@@ -387,3 +471,21 @@ class Fork:
             reason=verdict.reason,
             headers=verdict.headers,
         )
+
+
+class _Adapted:
+    """The transaction user of a branch whose body was changed: the rest is the fork's."""
+
+    __slots__ = ("_adapter", "_fork", "_request", "on_failure", "on_waiting")
+
+    def __init__(self, fork: Fork, adapter: Adapter, request: Message) -> None:
+        self._fork = fork
+        self._adapter = adapter
+        self._request = request
+        self.on_failure = fork.on_failure
+        self.on_waiting = fork.on_waiting
+
+    def on_response(self, transaction: ClientSide, response: Message, now: float) -> None:
+        if 200 <= response.status < 300:
+            self._adapter.on_taken(self._request, now)
+        self._fork.on_response(transaction, response, now)

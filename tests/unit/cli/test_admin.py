@@ -48,6 +48,7 @@ def test_the_list_as_json(tmp_path: Path) -> None:
         "aor": "sip:zoë@example.com",
         "aliases": ["sip:z@example.com"],
         "disabled": False,
+        "takes_lists": None,
     }
 
 
@@ -111,3 +112,11 @@ def test_importing_the_commands_loads_nothing_of_the_server() -> None:
     )
 
     assert done.stdout.split()[0] == "False"
+
+
+def test_an_account_says_whether_it_takes_messages_to_lists(tmp_path: Path) -> None:
+    add(tmp_path, "alice@example.com")
+    for word, takes in (("no", False), ("yes", True), ("default", None)):
+        assert run(tmp_path, "lists", "alice@example.com", word).exit_code == 0
+        (shown,) = json.loads(run(tmp_path, "list", "--json").stdout)
+        assert shown["takes_lists"] is takes

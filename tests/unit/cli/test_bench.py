@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,23 @@ class TestReport:
         assert own.cpu_us_median == 22
         assert own.cpu_us_best == 20
         assert own.p99_ratios == (1.0, 1.0)
+
+    def test_stored_messages_are_counted_and_their_rates_compared(self) -> None:
+        accepted = replace(figures(), ok=0, accepted=100)
+        slow = replace(accepted, per_s=20.0)
+        rounds = (
+            {
+                "kamailio": replace(run(message=slow), stored=100),
+                "sipgram": replace(run(message=accepted), stored=99),
+            },
+        )
+
+        assert report.rate_ratios(rounds) == (5.0,)
+        assert list(report.notes(rounds)) == [
+            "round 1, kamailio: 100 rows for 100 202s",
+            "round 1, sipgram: 99 rows for 100 202s",
+        ]
+        assert report.rate_ratios(({"sipgram": run(message=figures())},)) == ()
 
     def test_without_kamailio_or_cpu_there_is_no_ratio(self) -> None:
         (alone,) = report.rows(({"sipgram": run(message=figures())},), phase="message")

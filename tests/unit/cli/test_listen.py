@@ -5,6 +5,9 @@ import json
 import os
 import signal
 
+from sipgram.payload.imdn import Imdn
+from sipgram.payload.iscomposing import IsComposing
+
 from .conftest import PeerThread, Run
 
 FROM = ("--from", "alice@example.com")
@@ -159,3 +162,33 @@ def test_options_prints_what_the_target_can_do(run: Run, beside: PeerThread) -> 
     assert plain.out.startswith("200 OK in ")
     assert "allow: MESSAGE, OPTIONS\naccept: -\n" in plain.out
     assert plain.out.endswith("software: peer\n")
+
+
+def test_receipts_and_typing_are_events(run: Run, beside: PeerThread) -> None:
+    async def write() -> None:
+        peer = beside.peer
+        await peer.received(b"REGISTER")
+        typing = b"Content-Type: application/im-iscomposing+xml"
+        await peer.request(b"MESSAGE", bytes(IsComposing("active")), typing, call_id=b"t")
+        receipt = bytes(Imdn.of("m1", "displayed", recipient_uri="sip:bob@example.com"))
+        kind = b"Content-Type: message/imdn+xml"
+        date = b"Date: Wed, 25 Nov 2026 12:00:00 GMT"
+        await peer.request(b"MESSAGE", receipt, kind, date, call_id=b"r")
+        await peer.message(b"end")
+
+    beside.begin(write())
+
+    code, events, err = listen(run, beside, "--count", "1", "--timeout", "10")
+
+    assert (code, err) == (0, "")
+    bob = "sip:bob@example.com"
+    assert events[1:3] == [
+        {"event": "typing", "from": bob, "active": True},
+        {
+            "event": "receipt",
+            "message_id": "m1",
+            "status": "displayed",
+            "from": bob,
+            "sent_at": "2026-11-25T12:00:00+00:00",
+        },
+    ]

@@ -93,7 +93,10 @@ def test_time_to_try_again_is_said(run: Run, beside: PeerThread) -> None:
     ("arguments", "line"),
     [
         (("--from", "alice"), "account is not sip:USER@DOMAIN: 'alice'"),
-        ((*FROM, "--server", "smtp:x:1"), "transport is not one of udp, tcp, tls: 'smtp:x:1'"),
+        (
+            (*FROM, "--server", "smtp:x:1"),
+            "transport is not one of udp, tcp, tls, ws, wss: 'smtp:x:1'",
+        ),
         ((*FROM, "--password-env", "NOT_SET"), "environment variable is not set: NOT_SET"),
         ((*FROM, "--server", "udp:127.0.0.1:9", "--content-type", "a\r\nb"), "holds CR or LF"),
     ],
@@ -158,3 +161,21 @@ def test_trace_shows_both_ways_without_credentials(
     assert "< SIP/2.0 200 OK\n" in ran.err
     assert "response=(masked)" in ran.err
     assert "nonce-1" not in ran.err
+
+
+def test_receipts_are_asked_for(run: Run, beside: PeerThread) -> None:
+    ran = run(
+        "send", "bob", "hi", *FROM, "--server", beside.peer.udp, "--json", "--want", "displayed"
+    )
+
+    request = beside.do(beside.peer.received(b"MESSAGE"))
+    assert ran.code == 0
+    assert request.value(b"content-type") == b"message/cpim"
+    assert b"imdn.Disposition-Notification: display\r\n" in request.body
+    assert f"imdn.Message-ID: {ran.said['id']}\r\n".encode() in request.body
+
+
+def test_a_receipt_that_there_is_not_is_bad_usage(run: Run, beside: PeerThread) -> None:
+    ran = run("send", "bob", "hi", *FROM, "--server", beside.peer.udp, "--want", "eaten")
+
+    assert (ran.code, "'eaten'" in ran.err) == (2, True)

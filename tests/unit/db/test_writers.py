@@ -68,7 +68,7 @@ async def test_rows_are_put_changed_and_dropped_in_order(
             ("binding_refresh", (b"call-2", 7, 99, "alice@example.com", KEY)),
             ("binding_put", binding("bob")),
             ("binding_drop", ("bob@example.com", KEY)),
-            ("message_put", (*message, None, 2.0)),
+            ("message_put", (*message, None, 2.0, b"", False)),
             ("message_share", (False, 1 << 60)),
             ("copy_put", (1 << 60, b"d", "taken", 200, b"", 1.0)),
             ("copy_wait", (1 << 60, b"d", "waiting", 0, b"", 1.0)),

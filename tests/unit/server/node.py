@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import cast
+from typing import NamedTuple, cast
 
 from sipgram.identity import AccountId, NodeId
 from sipgram.net.resolver import Resolver
 from sipgram.net.tcp import TcpFlow
 from sipgram.net.udp import UdpFlow
 from sipgram.server.admission import Gate
-from sipgram.server.calls import build_calls
+from sipgram.server.calls import Calls, build_calls
 from sipgram.server.dispatch import Dispatcher, Service
 from sipgram.server.limits.tally import Tally
+from sipgram.server.parts.lists import build_lists
+from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.routing.next_hops import NextHops
 from sipgram.server.routing.outward import Outward
 from sipgram.server.routing.peers import Peers
@@ -26,7 +28,14 @@ from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.store import NoBindingStore
 from sipgram.services.registrar.streams import Opened
 from sipgram.services.wall_clock import WallClock
-from sipgram.settings import LimitSettings, MessagingSettings, RegistrarSettings, RoutingSettings
+from sipgram.settings import (
+    LimitSettings,
+    ListSettings,
+    MessagingSettings,
+    RegistrarSettings,
+    RoutingSettings,
+    Settings,
+)
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message import digest
 from sipgram.sip.message.message import Message
@@ -76,6 +85,15 @@ class Household:
         if account is None:
             return None
         return account, digest.ha1(username, realm, PASSWORD, algorithm)
+
+
+class Base(NamedTuple):
+    """What the list service is built on."""
+
+    accounts: Household
+    locations: Locations
+    mailroom: Mailroom
+    settings: Settings = Settings(lists=ListSettings(recipients_max=5))
 
 
 class SourceRoutes:
@@ -165,32 +183,29 @@ class Node:
             b"REGISTER": self._registrar(),
             **(routes or {}),
         }
+        gate, clock, late = self.gate, self.clock, self._late
         self.dispatcher = Dispatcher(
-            locations=self.locations,
-            gate=self.gate,
-            brancher=brancher,
-            routes=services,
-            clock=self.clock,
-            late=self._late,
+            self.locations, gate=gate, brancher=brancher, routes=services, clock=clock, late=late
         )
         self.table = TransactionTable(self.dispatcher, timers=Timers())
-        proxy = Proxy(self.table, brancher, times=ForkTimes(), user=self.locations, keeper=deposits)
-        if self.mailroom is not None:
-            parts = (self.table, self.locations.find, self.locations)
-            self.mailroom.attach(*parts, wake=lambda *woken: self.woken.append(woken))
+        proxy = self._proxy(brancher)
         outward = self._outward() if routing is not None else None
-        calls = build_calls(
+        calls = self._calls(sockets or NoSockets(), outward)
+        self.dispatcher.attach(self.table, proxy, calls, outward=outward)
+        self._add_lists(service, proxy)
+        self.flow = RecordingFlow(host=b"192.0.2.9")
+
+    def _calls(self, sockets: Sockets, outward: Outward | None) -> Calls:
+        return build_calls(
             self.table.invites,
             secret=SECRET,
             node=NodeId("n1"),
             locations=self.locations,
-            ways=Ways(sockets or NoSockets(), entropy=CountingEntropy()),
+            ways=Ways(sockets, entropy=CountingEntropy()),
             clock=self.clock,
             hops=None if outward is None else outward.hops,
             leads_to_trunk=(lambda uri: False) if outward is None else outward.leads_to_trunk,
         )
-        self.dispatcher.attach(self.table, proxy, calls, outward=outward)
-        self.flow = RecordingFlow(host=b"192.0.2.9")
 
     def _outward(self) -> Outward:
         self.outside.table = self.table
@@ -217,6 +232,34 @@ class Node:
             wall=wall,
             certain=wall.certain,
         )
+
+    def _proxy(self, brancher: Brancher) -> Proxy:
+        times, mailroom = ForkTimes(), self.mailroom
+        if mailroom is None:
+            follow = self.locations.follow
+            return Proxy(self.table, brancher, times=times, user=self.locations, follow=follow)
+        parts = (self.table, self.locations.find, self.locations)
+        mailroom.attach(*parts, wake=lambda *woken: self.woken.append(woken))
+        return Proxy(
+            self.table,
+            brancher,
+            times=times,
+            user=self.locations,
+            keeper=mailroom.deposits,
+            follow=self.locations.follow,
+            adapter=build_receipts(mailroom, clock=self.clock, wall=lambda: self.clock.now + EPOCH),
+        )
+
+    def _add_lists(self, messaging: Messaging, proxy: Proxy) -> None:
+        if self.mailroom is not None:
+            self.lists = build_lists(
+                Base(self.household, self.locations, self.mailroom),
+                messaging,
+                proxy,
+                self.dispatcher,
+                clock=self.clock,
+                rearm=lambda: None,
+            )
 
     def _registrar(self) -> Registrar:
         return Registrar(

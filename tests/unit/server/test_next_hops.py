@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from sipgram import Client, Rejected
-from sipgram.client.events import Message as Received
+from sipgram import Message as Received
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.sip.message.reply import build

@@ -88,8 +88,9 @@ def _run(program: Path, load: Load, server: Running, *, memory: bool) -> Run:
     )
     after = _lag(server)
     lag_p99_s = after.since(before).quantile(0.99) if before and after else None
+    stored = None if server.stored is None else server.stored()
     if pid is None:
-        return Run(measured, lag_p99_s=lag_p99_s)
+        return Run(measured, lag_p99_s=lag_p99_s, stored=stored)
     requests = sum(figures.count for figures in measured.phases.values())
     return Run(measured, _memory(pid, samples, requests=requests), lag_p99_s)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from sipgram.errors import SettingsError, Unavailable
 
-Mode = Literal["relay", "digest", "tcp", "register", "rate"]
+Mode = Literal["relay", "digest", "tcp", "register", "rate", "store"]
 
 SOURCES = Path(__file__).parent / "native"
 SAMPLE_INTERVAL_S = 1.0
@@ -53,7 +53,7 @@ class Load:
         options |= {"users": self.users, "window": self.window, "limit-s": self.limit_s}
         if self.mode == "rate":
             options |= {"rate": self.rate, "seconds": self.seconds}
-        if self.mode in ("relay", "digest", "tcp"):
+        if self.mode in ("relay", "digest", "tcp", "store"):
             options |= {"count": self.count}
         if self.mode == "tcp":
             options |= {"senders": self.senders, "receivers": self.receivers}
@@ -61,7 +61,9 @@ class Load:
             options |= {"body-bytes": self.body_bytes}
         if pid is not None:
             options |= {"pid": pid}
-        line: list[str] = ["relay" if self.mode == "digest" else self.mode]
+        line: list[str] = ["relay" if self.mode in ("digest", "store") else self.mode]
+        if self.mode == "store":
+            line.append("--offline")
         for name, value in options.items():
             line += [f"--{name}", str(value)]
         if self.leave:

@@ -43,6 +43,8 @@ class Run:
     measured: Measured
     memory: Memory | None = None
     lag_p99_s: float | None = None
+    stored: int | None = None
+    "Messages in its database afterwards; as many as 202s."
 
 
 Round = Mapping[str, Run]
@@ -206,6 +208,8 @@ def print_rounds(rounds: Sequence[Round], *, load: Load) -> None:
         console.print(table)
     for line in notes(rounds):
         console.print(line)
+    if rates := rate_ratios(rounds):
+        console.print("a second, by Kamailio's: " + " ".join(f"{rate:.1f}" for rate in rates))
 
 
 _WIDTH_MIN = 120
@@ -249,8 +253,22 @@ def notes(rounds: Sequence[Round]) -> Iterator[str]:
             who = f"round {number}, {system}"
             if run.lag_p99_s is not None:
                 yield f"{who}: loop lag p99 at most {run.lag_p99_s * 1e3:g} ms"
+            if run.stored is not None:
+                accepted = run.measured.phases["message"].accepted
+                yield f"{who}: {run.stored:,} rows for {accepted:,} 202s"
             if run.memory is not None:
                 yield f"{who}: {_memory_line(run.memory)}"
+
+
+def rate_ratios(rounds: Sequence[Round]) -> tuple[float, ...]:
+    """How many times Kamailio's rate sipgram stored, round by round; empty for other loads."""
+    found = []
+    for round_ in rounds:
+        own, reference = round_.get("sipgram"), round_.get(REFERENCE)
+        if own is not None and reference is not None and own.stored is not None:
+            rate = reference.measured.phases["message"].per_s
+            found.append(own.measured.phases["message"].per_s / rate if rate else 0.0)
+    return tuple(found)
 
 
 def _memory_line(memory: Memory) -> str:

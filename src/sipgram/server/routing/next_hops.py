@@ -79,10 +79,11 @@ class HopTarget:
     is_silent: bool = False
     instance: bytes = b""
     routes: bytes = b""
+    refuses: frozenset[bytes] = frozenset()
 
 
 class Trail:
-    """The hops of one request, made targets one by one: ``sip.hunt.Hops``."""
+    """The hops of one request, made targets one by one: ``sip.routing.hunt.Hops``."""
 
     def __init__(
         self,

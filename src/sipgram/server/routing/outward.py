@@ -14,11 +14,11 @@ from sipgram.server.routing.next_hops import Destination, NextHops
 from sipgram.server.routing.peers import VISITOR, Peers
 from sipgram.services.registrar.location import Locations
 from sipgram.settings import RoutingSettings, Trunk
-from sipgram.sip.hunt import Pursuit
 from sipgram.sip.message.grammar import escape_user
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.uri import Aor, SipUri, is_sips
 from sipgram.sip.record_route import Course
+from sipgram.sip.routing.hunt import Pursuit
 from sipgram.sip.sink import Flow
 
 _NUMBER: Final = re.compile(r"\+?[0-9*#]+")

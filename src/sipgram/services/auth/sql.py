@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
-from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -56,6 +57,14 @@ class AccountRows:
         async with self._transaction() as connection:
             account_id, _ = await self._found(connection, name)
             await self._name(connection, account_id, alias)
+            await self._tell(connection, account_id)
+
+    async def set_lists(self, name: Name, *, takes: bool | None) -> None:
+        """Say whether an account takes messages that were sent to lists (RFC 5360)."""
+        async with self._transaction() as connection:
+            account_id, _ = await self._found(connection, name)
+            mine = tables.accounts.c.id == account_id
+            await connection.execute(update(tables.accounts).where(mine).values(takes_lists=takes))
             await self._tell(connection, account_id)
 
     async def remove(self, name: Name) -> None:
@@ -189,7 +198,10 @@ class AccountRows:
         )
         return [
             AccountRecord(
-                account=_account(row.id, Name(row.user, row.domain), names.get(row.id, [])),
+                account=replace(
+                    _account(row.id, Name(row.user, row.domain), names.get(row.id, [])),
+                    takes_lists=row.takes_lists,
+                ),
                 names=tuple((name.user, name.domain) for name in names.get(row.id, ())),
                 disabled=row.disabled,
                 created_utc=row.created_utc,

@@ -14,6 +14,8 @@ class Account:
     user: str
     domain: str
     aors: tuple[str, ...]
+    takes_lists: bool | None = None
+    "Whether it wants messages that were sent to lists; None for what the setting says."
 
 
 @dataclass(frozen=True, slots=True)

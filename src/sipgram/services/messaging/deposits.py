@@ -108,6 +108,7 @@ class Deposits:
     def deposit(self, request: Message, inbox: Inbox, cuts: Sequence[Cut], now: float) -> "Deposit":
         """Begin to keep a request; nothing is written yet."""
         received_utc = self.wall()
+        asked = rules.asked_of(request)
         message = StoredMessage(
             id=self.ids.of(request.call_id),
             aor=inbox.aor,
@@ -120,6 +121,8 @@ class Deposits:
             body=request.body,
             received_utc=received_utc,
             expires_utc=rules.expires_utc(request, received_utc),
+            imdn_key=asked.imdn_key,
+            wants_failure=asked.wants_failure,
         )
         return Deposit(message, inbox, self)
 
@@ -226,6 +229,8 @@ class Deposit:
             inbox.forking.add(message.id)
         inbox.expect(message.sender)
         inbox.remember(message.digest, self, now)
+        if message.imdn_key:
+            inbox.remember(message.imdn_key, self, now)
 
     def _committed(self, error: Exception | None) -> None:
         inbox, message, ledger = self.inbox, self.message, self._all.ledger

@@ -13,7 +13,9 @@ from sipgram.services.messaging.rules import Meaning, meaning
 from sipgram.services.messaging.store import FailedAttempt, MessageStore, StoredMessage
 from sipgram.services.messaging.stored_form import rebuilt
 from sipgram.sip.branch import Brancher
+from sipgram.sip.message.adapting import PLAIN, REFUSES_BODY, Adapter, NoAdapter, spliced
 from sipgram.sip.message.message import Message
+from sipgram.sip.message.parser import parse
 from sipgram.sip.proxy import AS_IT_IS, SMALL_BYTES, Carrier, OutcomeUser, Target
 from sipgram.sip.push import Push
 from sipgram.sip.sink import Cause, ClientSide, Flow
@@ -66,6 +68,7 @@ class Drainer:
         self.wall = wall
         self.clock = clock
         self.rearm: Callable[[], None] = lambda: None
+        self.adapter: Adapter = NoAdapter()
         self.wake: Callable[[str, Push], None] = lambda aor, push: None
         self._quiet_s = quiet_s
         self.delivered = 0
@@ -163,6 +166,7 @@ class Drain:
     """The mail of one device on its way; a sleeper, and the user of one transaction."""
 
     __slots__ = (
+        "_adapted",
         "_after",
         "_all",
         "_attempt",
@@ -181,6 +185,7 @@ class Drain:
         self._page: deque[StoredMessage] = deque()
         self._after = 0  # The last id that was read.
         self._attempt: tuple[StoredMessage, BoundDevice] | None = None
+        self._adapted: Message | None = None  # What goes out in another form than it was kept in.
         self._is_reading = False
         self._stuck: set[bytes] = set()  # Senders whose mail must wait for a better time (D16).
         # The sender whose message had no answer: the others' go first the next time. A phone that
@@ -263,12 +268,11 @@ class Drain:
         if live is not None and live.flow is flow and now - live.at < SAME_BRANCH_S:
             branch = live.branch  # D18: a repetition, to the device.
         else:
-            epoch = int(self._all.wall() // SAME_BRANCH_S)
-            branch = self._all.brancher.stored(message.id, binding.name, epoch)
+            branch = self._branch(message, binding.name)
         if live is not None:
             self._all.table.abandon(live.branch)
             self._all.live.over(live)
-        data = _request(message, binding, flow, branch)
+        data, plain = self._prepared(message, binding, flow, branch)
         if len(data) > SMALL_BYTES and not flow.is_reliable:
             found = self._all.carrier.carry(binding, len(data))
             if found is None:
@@ -276,9 +280,29 @@ class Drain:
                 self.work(now)
                 return
             binding, flow = found
-            data = _request(message, binding, flow, branch)
+            data, plain = self._prepared(message, binding, flow, branch)
         self._attempt = (message, binding)
-        self._all.table.start_client(data, branch, b"MESSAGE", flow, self, now)
+        self._all.table.start_client(data, plain, b"MESSAGE", flow, self, now)
+
+    def _branch(self, message: StoredMessage, name: bytes) -> bytes:
+        epoch = int(self._all.wall() // SAME_BRANCH_S)
+        return self._all.brancher.stored(message.id, name, epoch)
+
+    def _prepared(
+        self, message: StoredMessage, binding: BoundDevice, flow: Flow, branch: bytes
+    ) -> tuple[bytes, bytes]:
+        """Return the request and its branch, of another form for who refused CPIM (D20)."""
+        data = _request(message, binding, flow, branch)
+        self._adapted = None
+        if not binding.refuses:
+            return data, branch
+        request = parse(data)
+        edits = self._all.adapter.cuts(request, binding)
+        if not edits:
+            return data, branch
+        self._adapted = request
+        plain = self._branch(message, binding.name + PLAIN)
+        return spliced(data, edits).replace(branch, plain, 1), plain
 
     def on_waiting(self, now: float) -> None:
         """A device takes its time."""
@@ -298,6 +322,10 @@ class Drain:
                 device.tries = 0
                 self._all.delivered += 1
                 ledger.take(device, message, status=status, contact=binding.uri)
+                if self._adapted is not None:
+                    self._all.adapter.on_taken(self._adapted, now)
+            case Meaning.REFUSED if self._may_adapt(message, binding, status):
+                self._page.appendleft(message)
             case Meaning.REFUSED:
                 ledger.refuse(device, message, status=status, contact=binding.uri)
             case Meaning.KEPT | Meaning.UNBOUND:
@@ -307,6 +335,14 @@ class Drain:
                 else:
                     self._stuck.add(message.sender)
         self.work(now)
+
+    def _may_adapt(self, message: StoredMessage, binding: BoundDevice, status: int) -> bool:
+        """Say whether the device may take the message in another form (D20)."""
+        if status not in REFUSES_BODY or self._adapted is not None:
+            return False
+        branch = self._branch(message, binding.name)
+        request = parse(_request(message, binding, binding.flow, branch))
+        return bool(self._all.adapter.on_refused(request, binding))
 
     def on_failure(self, transaction: ClientSide, cause: Cause, now: float) -> None:
         """There was no answer: leave the device in peace for a while."""

@@ -210,6 +210,14 @@ class Recognised(Protocol):
         """Call ``done`` when it is on disk."""
 
 
+class OnDisk:
+    """A message that is, or will be, on disk without anybody's waiting for it."""
+
+    def wait(self, done: Callable[[Exception | None], None]) -> None:
+        """It is there."""
+        done(None)
+
+
 def _has(ids: "array[int]", id: int) -> bool:
     place = bisect_left(ids, id)
     return place < len(ids) and ids[place] == id

@@ -13,11 +13,11 @@ from sipgram.errors import Error, PeerError, Refusal, Unavailable
 from sipgram.services.answers import Answer, Commit, Forward, Later, Reply
 from sipgram.services.injection import DeviceAnswer, Outcome
 from sipgram.services.messaging.deposits import MessageIds
-from sipgram.sip.hunt import Pursuit
 from sipgram.sip.keeping import Concluded, Keeper, Keeping, KeptTarget
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.parser import parse
 from sipgram.sip.proxy import Fork, Proxy
+from sipgram.sip.routing.hunt import Pursuit
 from sipgram.sip.sink import Flow
 
 log = structlog.get_logger("sipgram.messaging")

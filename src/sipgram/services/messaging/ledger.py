@@ -21,6 +21,7 @@ from sipgram.services.messaging.store import (
 log = structlog.get_logger("sipgram.messaging")
 
 Write = Callable[[Done], None]
+After = Callable[[], None]
 
 DEVICES_MAX: Final = 8
 """Devices of one account that are waited for (D7)."""
@@ -48,6 +49,10 @@ class Kept(Protocol):
     def size(self) -> int:
         """Octets that count."""
 
+    @property
+    def wants_failure(self) -> bool:
+        """Whether its sender asked to be told that nobody took it (D15)."""
+
 
 class MessageNews(Protocol):
     """Who hears what became of messages that nobody had taken at once."""
@@ -69,12 +74,14 @@ class Ledger:
         self._store = store
         self._away_max = away_max
         self._inboxes: dict[str, Inbox] = {}
-        self._unwritten: deque[Write] = deque()
+        self._unwritten: deque[tuple[Write, After | None]] = deque()
         self._pages: OrderedDict[Device, None] = OrderedDict()  # Those on record, oldest first.
         self.away_count = 0
         self.waiting_count = 0
         self.taken = 0
         self.refused = 0
+        self.on_failed: Callable[[int, MessageState, After | None], None] = self.finish
+        "Closes a message that nobody took, when its sender asked to be told (D15)."
         self.lost = 0
         "Changes that the database did not take for too long."
 
@@ -133,10 +140,10 @@ class Ledger:
         inbox.settle(device, message.id)
         outcomes = [_outcome(message, heir.instance, "waiting") for heir in heirs]
         outcomes.append(_outcome(message, device.instance, "taken", status, contact))
-        self._write(lambda done: self._store.note(outcomes, done))
+        self.write(lambda done: self._store.note(outcomes, done))
         if is_first and heirs:
             # After the rows of those who still wait, so that no moment forgets them.
-            self._write(lambda done: self._store.share(message.id, is_for_all=False, done=done))
+            self.write(lambda done: self._store.share(message.id, is_for_all=False, done=done))
         if is_first:
             self._tell(inbox.aor, message, "delivered")
         self._finish_if_over(inbox, message, "delivered")
@@ -150,17 +157,19 @@ class Ledger:
         was_untaken = inbox.is_untaken(message.id)
         inbox.settle(device, message.id)
         outcome = _outcome(message, device.instance, "refused", status, contact)
-        self._write(lambda done: self._store.note([outcome], done))
+        self.write(lambda done: self._store.note([outcome], done))
         is_over = self._finish_if_over(inbox, message, "refused" if was_untaken else "delivered")
         if is_over and was_untaken:
             self._tell(inbox.aor, message, "refused")
         return is_over and was_untaken
 
-    def end(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
+    def end(
+        self, inbox: Inbox, message: Kept, state: MessageState, after: After | None = None
+    ) -> None:
         """Nobody is to have it any more: it has expired, or was cancelled."""
         was_untaken = inbox.is_untaken(message.id)
         inbox.withdraw(message.id, message.size)
-        self._finish(inbox, message, state)
+        self._finish(inbox, message, state if was_untaken else "delivered", after)
         if was_untaken:
             self._tell(inbox.aor, message, state)
 
@@ -186,18 +195,23 @@ class Ledger:
         for hear in self.news:
             hear(message.id, aor=aor, sender=message.sender, state=state)
 
-    def _finish(self, inbox: Inbox, message: Kept, state: MessageState) -> None:
+    def _finish(
+        self, inbox: Inbox, message: Kept, state: MessageState, after: After | None = None
+    ) -> None:
         self.waiting_count -= 1
         inbox.release(message.sender)
-        self.finish(message.id, state)
+        if message.wants_failure and state != "delivered":
+            self.on_failed(message.id, state, after)
+        else:
+            self.finish(message.id, state, after)
 
-    def finish(self, id: int, state: MessageState) -> None:
-        """Close a message that waits for nobody."""
-        self._write(lambda done: self._store.finish(id, state, done))
+    def finish(self, id: int, state: MessageState, after: After | None = None) -> None:
+        """Close a message that waits for nobody; ``after`` is called once that is on disk."""
+        self.write(lambda done: self._store.finish(id, state, done), after)
 
-    def drop(self, id: int) -> None:
-        """Let go of the record of a message."""
-        self._write(lambda done: self._store.drop(id, done))
+    def drop(self, id: int, after: After | None = None) -> None:
+        """Let go of the record of a message; ``after`` is called once that is on disk."""
+        self.write(lambda done: self._store.drop(id, done), after)
 
     # ---- devices ---------------------------------------------------------------------------
 
@@ -217,7 +231,7 @@ class Ledger:
             row = AwayDevice(
                 inbox.aor, inbox.account_id, device.instance, device.is_page, seen_utc, device.push
             )
-            self._write(lambda done: self._store.away(row, done))
+            self.write(lambda done: self._store.away(row, done))
         elif not device.is_waiting:
             self.on_record(device)  # The registrar wrote it with the end of the binding.
             self.forget(device)
@@ -247,7 +261,7 @@ class Ledger:
         device.is_on_record = False
         self._pages.pop(device, None)
         self.away_count -= 1
-        self._write(lambda done: self._store.back(device.inbox.aor, device.instance, done))
+        self.write(lambda done: self._store.back(device.inbox.aor, device.instance, done))
 
     def forget(self, device: Device) -> None:
         """Wait for a device no more."""
@@ -273,32 +287,39 @@ class Ledger:
     def retry(self) -> None:
         """Write again what could not be written, in its order, some of it at a time."""
         for _ in range(min(len(self._unwritten), RETRIES_AT_ONCE)):
-            self._write(self._unwritten.popleft())
+            self.write(*self._unwritten.popleft())
 
     @property
     def unwritten_count(self) -> int:
         """Changes that wait for a database which does not take them."""
         return len(self._unwritten)
 
-    def _write(self, write: Write) -> None:
+    def write(self, write: Write, after: After | None = None) -> None:
+        """Change the store now, or later when it does not take it now; in order."""
+
         def note(error: Exception | None) -> None:
             if isinstance(error, Unavailable):
-                self._postpone(write, error)
-            elif error is not None:
+                self._postpone(write, after, error)
+                return
+            if error is not None:
                 log.error("change does not fit the database", reason=str(error))
+            if after is not None:
+                after()
 
         try:
             write(note)
         except Unavailable as error:
-            self._postpone(write, error)
+            self._postpone(write, after, error)
 
-    def _postpone(self, write: Write, error: Unavailable) -> None:
+    def _postpone(self, write: Write, after: After | None, error: Unavailable) -> None:
         if not self._unwritten:
             log.warning("changes wait for the database", reason=error.reason)
         if len(self._unwritten) < UNWRITTEN_MAX:
-            self._unwritten.append(write)
-        else:
-            self.lost += 1
+            self._unwritten.append((write, after))
+            return
+        self.lost += 1
+        if after is not None:
+            after()
 
 
 def _outcome(

@@ -8,8 +8,10 @@ import structlog
 from sipgram.errors import PeerError, Refusal
 from sipgram.services.messaging.deposits import Deposits, MessageIds
 from sipgram.services.messaging.drain import BoundDevice, Drainer
-from sipgram.services.messaging.inbox import Inbox
+from sipgram.services.messaging.failures import Failures
+from sipgram.services.messaging.inbox import Inbox, OnDisk
 from sipgram.services.messaging.ledger import DEVICE_S, PAGE_S, Ledger, MessageNews
+from sipgram.services.messaging.letters import Letter, LetterBox
 from sipgram.services.messaging.live import LiveBranches
 from sipgram.services.messaging.store import (
     DueMessage,
@@ -17,9 +19,11 @@ from sipgram.services.messaging.store import (
     StoredMessage,
     WaitingMessage,
 )
+from sipgram.services.messaging.stored_form import rebuilt
 from sipgram.settings import MessagingSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
+from sipgram.sip.message.parser import parse
 from sipgram.sip.message.uri import Aor
 from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
 from sipgram.sip.push import Push
@@ -94,6 +98,10 @@ class Mailroom:
             quiet_s=settings.push_quiet_s,
         )
         self.deposits.drains = self.drainer
+        self.letters = LetterBox(
+            self.deposits, inbox_of=self._inbox_of, bindings_of=self._bindings_of
+        )
+        self._failures: Failures | None = None
 
     def attach(
         self,
@@ -117,6 +125,30 @@ class Mailroom:
         self.drainer.user = user
         self.drainer.rearm = rearm
         self.drainer.wake = wake
+
+    def report_failures(self, report: Callable[[Message], None]) -> None:
+        """Tell of messages that nobody took, when their senders asked for it (D15)."""
+
+        def told(message: StoredMessage) -> None:
+            via = b"Via: SIP/2.0/UDP stored.invalid;branch=z9hG4bK"
+            report(parse(rebuilt(message.head, message.body, uri=message.aor.encode(), via=via)))
+
+        self._failures = Failures(self.ledger, self._store, report=told)
+        self.ledger.on_failed = self._failures.begin
+
+    def post(
+        self,
+        *,
+        sender: bytes,
+        to: bytes,
+        cause: bytes,
+        content_type: bytes,
+        body: bytes,
+        headers: Sequence[bytes],
+        now: float,
+    ) -> bool:
+        """Store a message of the server's own; False when it cannot be delivered."""
+        return self.letters.post(Letter(sender, to, cause, content_type, body, headers), now)
 
     # ---- news of the location table --------------------------------------------------------
 
@@ -167,9 +199,10 @@ class Mailroom:
     def tick(self, now: float) -> None:
         """Do once a second what is due: in small steps, so that nobody waits for it."""
         self.ledger.retry()
+        if self._failures is not None:
+            self._failures.go_on()
         if not self._is_looking:
-            self._is_looking = True
-            self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
+            self._look_for_due()
         inboxes = list(self.ledger.some_inboxes(INBOXES_AT_ONCE))
         for inbox in inboxes:
             entry = self._entry(inbox.aor)
@@ -188,19 +221,34 @@ class Mailroom:
             if not device.is_waiting and self.drainer.bindings(device, now):
                 inbox.let_go(device)
 
+    def _look_for_due(self) -> None:
+        self._is_looking = True
+        self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
+
     def _on_due(self, due: Sequence[DueMessage]) -> None:
-        self._is_looking = False
+        """End what has expired; look again once that is on disk, else it would be found again."""
+        left = len(due)
+        self._is_looking = left > 0
+
+        def after() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                self._is_looking = False
+                if len(due) == DUE_AT_ONCE:  # There is more: go on, not in a second.
+                    self._look_for_due()
+
         for message in due:
+            if self._failures is not None and message.id in self._failures:
+                after()  # It is being told already.
+                continue
             inbox = self.ledger.find(message.aor)
             if message.state != "waiting":
-                self.ledger.drop(message.id)
+                self.ledger.drop(message.id, after)
             elif inbox is None:
-                self.ledger.finish(message.id, "expired")
+                self.ledger.finish(message.id, "expired", after)
             else:
-                self.ledger.end(inbox, message, "expired")
-        if len(due) == DUE_AT_ONCE:  # There is more: go on in the next turn, not in a second.
-            self._is_looking = True
-            self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
+                self.ledger.end(inbox, message, "expired", after)
 
     def _unmark(self, inbox: Inbox) -> None:
         entry = self._entry(inbox.aor)
@@ -265,7 +313,10 @@ class Mailroom:
         self.ids.seen(message.id)
         inbox.restore(message)
         self.ledger.waiting_count += 1
-        inbox.remember(message.digest, OnDisk(), now - max(0.0, wall - message.received_utc))
+        came = now - max(0.0, wall - message.received_utc)
+        inbox.remember(message.digest, OnDisk(), came)
+        if message.imdn_key:
+            inbox.remember(message.imdn_key, OnDisk(), came)
         return inbox
 
     def _revive(self, aor: str, now: float) -> None:
@@ -291,11 +342,3 @@ class Mailroom:
     def _bindings_of(self, aor: str) -> Sequence[BoundDevice]:
         entry = self._entry(aor)
         return () if entry is None else entry.bindings
-
-
-class OnDisk:
-    """A message that another run of the program stored."""
-
-    def wait(self, done: Callable[[Exception | None], None]) -> None:
-        """It is there already."""
-        done(None)

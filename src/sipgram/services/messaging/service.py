@@ -7,7 +7,7 @@ from sipgram.errors import Refusal
 from sipgram.services.answers import Answer, Commit, Done, Forward, Reply
 from sipgram.services.messaging import rules
 from sipgram.services.messaging.deposits import Deposit, Deposits
-from sipgram.services.messaging.inbox import Inbox
+from sipgram.services.messaging.inbox import Inbox, Recognised
 from sipgram.services.messaging.stored_form import digest_of
 from sipgram.settings import MessagingSettings
 from sipgram.sip.message.message import Cut, Message
@@ -61,6 +61,16 @@ class Recipient(Protocol):
         """Whose it is, 0 under ``--auth none``."""
 
 
+class ListService(Protocol):
+    """Who serves messages to many (RFC 5365)."""
+
+    def is_service(self, uri: bytes) -> bool:
+        """Say whether a Request-URI of ours is its."""
+
+    def handle(self, request: Message, source: Flow, account_id: int | None, now: float) -> Answer:
+        """Take a request to it."""
+
+
 class Messaging:
     """Relays what can be relayed and keeps the rest; ``find`` raises Refusal for whom we do not have.
 
@@ -77,6 +87,7 @@ class Messaging:
         self._find = find
         self._settings = settings
         self._deposits = deposits
+        self.lists: ListService | None = None
 
     def handle(self, request: Message, source: Flow, account_id: int | None, now: float) -> Answer:
         """Choose the devices for a request to an AoR.
@@ -91,13 +102,24 @@ class Messaging:
         if size > self._settings.body_bytes_max:
             limit = self._settings.body_bytes_max
             raise Refusal(513, f"Body Is Over {limit} Bytes: {size}")
-        recipient = self._find(request.uri)
+        try:
+            recipient = self._find(request.uri)
+        except Refusal:
+            if self.lists is not None and self.lists.is_service(request.uri):
+                return self.lists.handle(request, source, account_id, now)
+            raise
         bindings = recipient.bindings
         if not recipient.has_inbox and len(bindings) == 1:
             device = bindings[0]
-            if device.expires > now and device.takes(request.method):
+            if device.expires > now and not device.refuses and device.takes(request.method):
                 return Forward(bindings)
         targets = [b for b in bindings if b.expires > now and b.takes(request.method)]
+        if not targets and self.lists is not None and self.lists.is_service(request.uri):
+            return self.lists.handle(request, source, account_id, now)
+        if any(b.refuses for b in targets) and rules.is_typing(request):
+            targets = [b for b in targets if rules.TYPING not in b.refuses]
+            if not targets:
+                return ACCEPTED  # D21: nobody is there who wants to know.
         if len(targets) > 1:
             targets = _preferred(request, one_flow_each(targets))
         may_keep = self._deposits is not None and (recipient.has_inbox or not targets)
@@ -120,9 +142,9 @@ class Messaging:
         assert self._deposits is not None
         inbox = self._deposits.ledger.inbox(str(recipient.aor), recipient.account_id)
         recipient.has_inbox = True
-        known = inbox.recent.get(digest_of(request)) if inbox.recent else None
+        known = _recognised(inbox, request) if inbox.recent else None
         if known is not None:
-            return Commit(known[1].wait, _accepted)
+            return Commit(known.wait, _accepted)
         ready = _in_order(inbox, request, targets)
         here = {binding.instance for binding in targets}
         if ready and len(ready) == len(targets) and here.issuperset(inbox.devices):
@@ -163,6 +185,14 @@ def _in_order(inbox: Inbox, request: Message, targets: list[Device]) -> list[Dev
         if device is None or not (device.is_waiting or inbox.committing):
             ready.append(binding)
     return ready
+
+
+def _recognised(inbox: Inbox, request: Message) -> Recognised | None:
+    """Return the stored message that a request repeats (D23)."""
+    known = inbox.recent.get(digest_of(request))
+    if known is None and (key := rules.asked_of(request).imdn_key):
+        known = inbox.recent.get(key)
+    return None if known is None else known[1]
 
 
 def _begin(deposit: Deposit, done: Done, now: float) -> None:

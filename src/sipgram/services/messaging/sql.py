@@ -77,6 +77,8 @@ class MessageRows:
             is_for_all,
             None,
             message.expires_utc,
+            message.imdn_key,
+            message.wants_failure,
         )
         if not copies:
             self._writer.submit("message_put", row, done)
@@ -152,6 +154,8 @@ class MessageRows:
             table.c.body,
             table.c.received_utc,
             table.c.expires_utc,
+            table.c.imdn_key,
+            table.c.wants_failure,
         ).where(table.c.id.in_(ids), table.c.state == "waiting")
         try:
             rows = await self._all(query.order_by(table.c.id))
@@ -171,7 +175,14 @@ class MessageRows:
     ) -> None:
         table = tables.messages
         query = (
-            select(table.c.id, table.c.aor, table.c.sender, table.c.size, table.c.state)
+            select(
+                table.c.id,
+                table.c.aor,
+                table.c.sender,
+                table.c.size,
+                table.c.state,
+                table.c.wants_failure,
+            )
             .where(table.c.due_utc <= now_utc)
             .order_by(table.c.due_utc)
             .limit(at_most)
@@ -225,6 +236,7 @@ class MessageRows:
             table.c.account_id,
             table.c.sender,
             table.c.digest,
+            table.c.imdn_key,
             table.c.size,
             table.c.received_utc,
             table.c.is_for_all,

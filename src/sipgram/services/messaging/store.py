@@ -31,6 +31,10 @@ class StoredMessage:
     body: bytes
     received_utc: float
     expires_utc: float
+    imdn_key: bytes = b""
+    "Of From and imdn.Message-ID: by it, too (D23); empty when it has none."
+    wants_failure: bool = False
+    "Its sender asked for a negative receipt (D15)."
 
     @property
     def size(self) -> int:
@@ -88,6 +92,7 @@ class WaitingMessage:
     account_id: int
     sender: bytes
     digest: bytes
+    imdn_key: bytes
     size: int
     received_utc: float
     is_for_all: bool
@@ -163,3 +168,4 @@ class DueMessage:
     sender: bytes
     size: int
     state: MessageState
+    wants_failure: bool

@@ -1,10 +1,10 @@
 """The location table: AoRs, their bindings, and the fast way from a Request-URI to both (RFC 3261 §10)."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Protocol
 
-from sipgram.errors import Refusal, Unavailable
+from sipgram.errors import PeerError, Refusal, Unavailable
 from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.uri import Aor
@@ -12,6 +12,7 @@ from sipgram.sip.preferences import Features, features_of
 from sipgram.sip.proxy import Target
 from sipgram.sip.push import Push
 from sipgram.sip.sink import Flow, is_websocket
+from sipgram.sip.targets import one_flow_each
 
 IDLE_AORS_MAX: Final = 65_536
 """AoRs without a binding that are remembered; beyond that the longest unused goes."""
@@ -301,6 +302,17 @@ class Locations:
             self.lose(entry, target)
         others = [b for b in entry.bindings if b.reg_id and b.instance == target.instance]
         return max(others, key=lambda b: b.updated, default=None)
+
+    def follow(self, uris: Sequence[bytes], source: Flow, now: float) -> list[Binding]:
+        """Return who takes a MESSAGE at the AoRs of a 3xx that live here (DELIVERY.md, the table)."""
+        found: list[Binding] = []
+        for uri in uris:
+            try:
+                entry = self.find(uri)
+            except (PeerError, Refusal):
+                continue
+            found += [b for b in entry.bindings if b.expires > now and b.takes(b"MESSAGE")]
+        return one_flow_each([b for b in found if b.source is not source])
 
     def on_stream(self, target: Target) -> "Binding | None":
         """Return a binding of the same device that is on a connection (D26)."""

@@ -28,6 +28,8 @@ class MemoryStore:
         self.devices: dict[tuple[str, bytes], AwayDevice] = {}
         self.bound: list[AwayDevice] = []
         self.is_slow = False
+        self.looks = 0
+        "How often it was asked what is due."
         self.is_away = False
         self._waiting: list[Callable[[], None]] = []
 
@@ -123,9 +125,12 @@ class MemoryStore:
     def due(
         self, now_utc: float, at_most: int, done: Callable[[Sequence[DueMessage]], None]
     ) -> None:
-        ids = [i for i, at in self.due_utc.items() if at <= now_utc and i in self.messages]
+        self.looks += 1
+        ids = [
+            i for i, at in self.due_utc.items() if at <= now_utc and self.states.get(i) == "waiting"
+        ]
         found = [
-            DueMessage(i, m.aor, m.sender, m.size, self.states[i])
+            DueMessage(i, m.aor, m.sender, m.size, self.states[i], m.wants_failure)
             for i in ids[:at_most]
             for m in [self.messages[i]]
             if self.states[i] == "waiting"
@@ -156,6 +161,7 @@ class MemoryStore:
                     m.account_id,
                     m.sender,
                     m.digest,
+                    m.imdn_key,
                     m.size,
                     m.received_utc,
                     self.for_all[id],

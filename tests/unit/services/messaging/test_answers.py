@@ -3,6 +3,8 @@
 import pytest
 
 from sipgram.services.messaging.rules import Meaning, meaning
+from sipgram.testing.messages import response
+from sipgram.testing.recording import RecordingFlow
 
 from .house import A, B, House
 
@@ -142,3 +144,68 @@ def test_the_table_leaves_no_status_out() -> None:
             else Meaning.KEPT
         )
         assert meaning(status) is expected, status
+
+
+def redirecting(house: House, phone: RecordingFlow, contact: bytes) -> None:
+    (raw,) = phone.take()
+    line = b"Contact: <" + contact + b">\r\nContent-Length:"
+    answer = response(raw, 302).replace(b"Content-Length:", line, 1)
+    house.receive(answer, flow=phone)
+
+
+def test_row_3xx_is_followed_inside_served_domains() -> None:
+    house = House()
+    phone = house.bind("bob", port=1, instance=A)
+    carol = house.bind("carol", port=2, instance=B)
+    house.send()
+
+    redirecting(house, phone, b"sip:carol@example.com")
+
+    assert house.answer_as(carol) == [b"hi"]
+    assert house.statuses() == [200]
+    assert house.store.messages == {}
+
+
+@pytest.mark.parametrize(
+    "contact", [b"sip:bob@elsewhere.example", b"sip:nobody@example.com", b"tel:", b"mailto:a@b"]
+)
+def test_row_3xx_to_anywhere_else_is_kept(contact: bytes) -> None:
+    house = House()
+    phone = house.bind("bob", instance=A)
+    house.send()
+
+    redirecting(house, phone, contact)
+
+    assert house.statuses() == [202]
+    assert house.inbox_states == ["waiting"]
+
+
+def test_row_3xx_is_followed_once() -> None:
+    """Two phones that name each other: the copy is kept for who was meant."""
+    house = House()
+    phone = house.bind("bob", port=1, instance=A)
+    carol = house.bind("carol", port=2, instance=B)
+    house.send()
+    redirecting(house, phone, b"sip:carol@example.com")
+    redirecting(house, carol, b"sip:bob@example.com")
+
+    assert house.statuses() == [202]
+    assert {message.aor for message in house.store.messages.values()} == {"sip:bob@example.com"}
+    assert house.drained(phone, within_s=31) == [b"hi"]
+
+
+def test_row_3xx_what_is_owed_there_is_kept_for_the_device_that_named_it() -> None:
+    house = House()
+    phone = house.bind("bob", port=1, instance=A)
+    carol = house.bind("carol", port=2, instance=B)
+    house.send()
+    redirecting(house, phone, b"sip:carol@example.com")
+
+    assert house.answer_as(carol, 486) == [b"hi"]
+
+    assert house.statuses() == [202]
+    assert copy(house) == "waiting"
+
+
+def test_row_3xx_of_a_stored_copy_is_kept() -> None:
+    assert copy(stored(302)) == "waiting"

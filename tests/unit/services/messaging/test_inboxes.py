@@ -1,5 +1,6 @@
 """Who is waited for, how long, and how many (DELIVERY.md D7, D11, D22, D36, D37)."""
 
+from sipgram.services.messaging.mailroom import DUE_AT_ONCE
 from sipgram.sip.message.parser import parse
 
 from .house import A, B, House
@@ -293,3 +294,45 @@ def test_d7_devices_that_were_forgotten_leave_nothing_to_keep_in_order() -> None
     house.mailroom.tick(house.clock.now)
 
     assert len(house.mailroom.ledger) == 0
+
+
+def test_what_expires_is_ended_once_however_slow_the_database() -> None:
+    """Looked for again before that is on disk, it would be found, and counted, again."""
+    house = House()
+    for _ in range(3):
+        house.send(b"Expires: 60")
+    assert house.mailroom is not None
+    house.advance(61)
+    house.store.is_slow = True
+
+    for _ in range(5):
+        house.mailroom.tick(house.clock.now)
+    assert house.store.looks == 1
+    assert house.mailroom.ledger.waiting_count == 0
+
+    house.store.fail()  # Locked: it is written when the lock is gone.
+    house.mailroom.tick(house.clock.now)
+    assert house.store.looks == 1
+    house.store.commit()
+    assert house.inbox_states == ["expired"] * 3
+    house.mailroom.tick(house.clock.now)
+    assert house.store.looks == 2
+
+
+def test_a_purge_goes_on_when_the_last_step_is_on_disk() -> None:
+    """In steps, so that nobody waits for it, and without a second between them."""
+    house = House()
+    for _ in range(DUE_AT_ONCE + 5):
+        house.send(b"Expires: 60")
+    assert house.mailroom is not None
+    house.advance(61)
+    house.store.is_slow = True
+    house.mailroom.tick(house.clock.now)
+    assert house.store.looks == 1
+
+    house.store.commit()
+    assert house.store.looks == 2
+    house.store.commit()
+
+    assert house.inbox_states == ["expired"] * (DUE_AT_ONCE + 5)
+    assert house.mailroom.ledger.waiting_count == 0

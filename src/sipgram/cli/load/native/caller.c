@@ -67,7 +67,8 @@ static void put_address(Writer *out, const char *user, long index, const char *d
 }
 
 static long recipient_of(const Caller *caller, uint32_t item) {
-    return (item * 2654435761u) % (unsigned)caller->load->users; /* Knuth's multiplier spreads them evenly */
+    long user = (item * 2654435761u) % (unsigned)caller->load->users; /* Knuth's multiplier spreads them evenly */
+    return user + (caller->load->is_offline ? USERS_AWAY : 0);
 }
 
 static void put_message(Caller *caller, Writer *out, uint32_t item) {

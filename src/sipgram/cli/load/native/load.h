@@ -23,6 +23,7 @@ enum {
     REALM_BYTES_MAX = 128,
     NONCE_BYTES_MAX = 256,
     SENT_BY_BYTES_MAX = 64,
+    USERS_AWAY = 1000000, /* from here on nobody registers */
 };
 
 double now_s(void);
@@ -107,6 +108,7 @@ typedef struct {
     const char *domain;
     int users;
     int body_bytes;
+    int is_offline;       /* messages go to users who never registered */
     const char *sender;   /* user part of the account that sends */
     const char *password; /* NULL: no digest */
     int nonce_uses;       /* a new nonce is fetched after so many; 0: never */

@@ -9,7 +9,7 @@
  *   loadgen response USER REALM PASSWORD METHOD URI NONCE NC CNONCE: prints a digest response, to check this program
  *
  * More: --host --domain --body-bytes --nonce-uses, --pid of the server to count its CPU, --limit-s to end it in any
- * case, --leave to end the bindings afterwards.
+ * case, --leave to end the bindings afterwards, --offline for recipients who are away.
  *
  * Prints one line of JSON and exits 0 when every request got its 200, 1 when not, 2 when it could not run.
  */
@@ -96,6 +96,7 @@ static void take_option(Options *out, const char *name, const char *value, int a
     else if (same(name, "seconds")) out->seconds = number(name, value, 1, SECONDS_MAX);
     else if (same(name, "limit-s")) out->limit_s = number(name, value, 1, SECONDS_MAX);
     else if (same(name, "leave")) out->leaves = 1;
+    else if (same(name, "offline")) out->load.is_offline = 1;
     else if (same(name, "digest")) {
         if (optind >= argc) die("digest needs a user and a password");
         out->load.sender = plain(name, value, USER_BYTES_MAX - 1);
@@ -109,6 +110,7 @@ static Options options_of(int argc, char **argv) {
         {"count", 1, 0, 0},     {"window", 1, 0, 0},    {"pid", 1, 0, 0},        {"body-bytes", 1, 0, 0},
         {"senders", 1, 0, 0},   {"receivers", 1, 0, 0}, {"nonce-uses", 1, 0, 0}, {"rate", 1, 0, 0},
         {"seconds", 1, 0, 0},   {"limit-s", 1, 0, 0},   {"digest", 1, 0, 0},     {"leave", 0, 0, 0},
+        {"offline", 0, 0, 0},
         {0, 0, 0, 0},
     };
     Options out = {

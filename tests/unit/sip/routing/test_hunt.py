@@ -6,16 +6,16 @@ import pytest
 
 from sipgram.identity import NodeId
 from sipgram.sip.branch import Brancher
-from sipgram.sip.hunt import Hunt, OneHop, Pursuit
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.sip.proxy import ForkTimes, Proxy, Target
+from sipgram.sip.routing.hunt import Hunt, OneHop, Pursuit
 from sipgram.sip.timers import Timers
 from sipgram.sip.transaction.table import TransactionTable
 from sipgram.testing import messages
 from sipgram.testing.recording import RecordingFlow, RecordingUser
 
-from .test_proxy import Device, Outcomes
+from ..test_proxy import Device, Outcomes
 
 
 class Listed:

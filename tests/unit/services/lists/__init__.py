@@ -1,0 +1,1 @@
+"""One MESSAGE to many."""
