@@ -136,6 +136,42 @@ class CallSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EventSettings:
+    """Subscriptions and publications."""
+
+    expires_s: int = 3600
+    "Granted to a SUBSCRIBE that asks for nothing."
+    publish_expires_s: int = 3600
+    "Granted to a PUBLISH that asks for nothing."
+    expires_min_s: int = 60
+    "A shorter wish, but 0, gets 423."
+    expires_max_s: int = 7200
+    "The longest that is granted."
+    subscriptions_max: int = 200_000
+    "Subscriptions in all; beyond that 480."
+    subscriptions_per_watcher_max: int = 2_000
+    "Subscriptions of one watcher; beyond that 403."
+    watchers_max: int = 20_000
+    "Subscriptions to one AoR's package; beyond that 480."
+    publications_max: int = 200_000
+    "Publications in all; beyond that 480."
+    publications_per_aor_max: int = 16
+    "Publications of one AoR's package; when one more comes the oldest goes."
+    publication_bytes_max: int = 32_768
+    "A larger published document gets 413."
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceSettings:
+    """Who may see whose presence when no rules say so."""
+
+    same_domain: Literal["allow", "confirm", "block"] = "allow"
+    "For authenticated watchers of the same domain: shown at once, only once confirmed, or refused."
+    others: Literal["allow", "confirm", "block"] = "confirm"
+    "For all other watchers."
+
+
+@dataclass(frozen=True, slots=True)
 class TransportSettings:
     """Limits of sockets and connections."""
 
@@ -308,6 +344,8 @@ class Settings:
     push: PushSettings = field(default_factory=PushSettings)
     lists: ListSettings = field(default_factory=ListSettings)
     calls: CallSettings = field(default_factory=CallSettings)
+    events: EventSettings = field(default_factory=EventSettings)
+    presence: PresenceSettings = field(default_factory=PresenceSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)

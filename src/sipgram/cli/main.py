@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "options": Command("sipgram.cli.options", "options", "Ask what a target can do."),
     "messages": Command("sipgram.cli.messages", "messages", "See what became of stored messages."),
     "device": Command("sipgram.cli.messages", "devices", "See which devices are waited for."),
+    "rules": Command("sipgram.cli.rules", "rules", "Say who may see whose presence."),
     "sms": Command("sipgram.cli.sms", "sms", "Make, read and count short messages."),
     "bench": Command("sipgram.cli.bench", "bench", "Measure a server."),
 }

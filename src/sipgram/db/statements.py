@@ -44,6 +44,7 @@ def known_statements() -> tuple[Statement, ...]:
         _delete("binding_drop", bindings, which),
         _delete("bindings_drop", bindings, (bindings.c.aor,)),
         *_message_statements(),
+        *_event_statements(),
         _upsert("meta_put", tables.meta, _names(tables.meta)),
         *_http_statements(),
     )
@@ -72,6 +73,16 @@ def _message_statements() -> tuple[Statement, ...]:
         _delete("attempts_drop", attempts, (attempts.c.message_id,)),
         _upsert("device_put", devices, _names(devices)),
         _delete("device_drop", devices, (devices.c.aor, devices.c.device)),
+    )
+
+
+def _event_statements() -> tuple[Statement, ...]:
+    subscriptions, publications = tables.subscriptions, tables.publications
+    return (
+        _upsert("subscription_put", subscriptions, _names(subscriptions)),
+        _delete("subscription_drop", subscriptions, (subscriptions.c.tag,)),
+        _upsert("publication_put", publications, _names(publications)),
+        _delete("publication_drop", publications, (publications.c.id,)),
     )
 
 

@@ -177,3 +177,65 @@ devices = Table(
     Column("push", LargeBinary),
 )
 """Devices that are away (D7); those that are there are in ``bindings``."""
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    # Our tag of the dialog: it names it (RFC 3261 §12).
+    Column("tag", LargeBinary, primary_key=True),
+    Column("event", LargeBinary, nullable=False),
+    Column("aor", Text, nullable=False),
+    Column("account_id", Integer, nullable=False),
+    Column("watcher", Text, nullable=False),
+    Column("call_id", LargeBinary, nullable=False),
+    Column("remote_tag", LargeBinary, nullable=False),
+    Column("local", LargeBinary, nullable=False),
+    Column("remote", LargeBinary, nullable=False),
+    Column("target", LargeBinary, nullable=False),
+    Column("routes", LargeBinary, nullable=False),
+    Column("accepted", LargeBinary, nullable=False),
+    Column("flow", Text, nullable=False),
+    Column("phase", LargeBinary, nullable=False),
+    # Higher than every CSeq that was used: reserved in blocks, so that it never goes back.
+    Column("local_cseq", Integer, nullable=False),
+    Column("remote_cseq", Integer, nullable=False),
+    Column("since_utc", Float, nullable=False),
+    Column("expires_utc", Float, nullable=False),
+    Index("subscriptions_expires_utc", "expires_utc"),
+)
+"""Who watches what (RFC 6665), so that dialogs go on after a restart."""
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("package", LargeBinary, nullable=False),
+    Column("aor", Text, nullable=False),
+    Column("account_id", Integer, nullable=False),
+    # The entity-tag is made of id and version (RFC 3903 §6).
+    Column("version", Integer, nullable=False),
+    Column("call_id", LargeBinary, nullable=False),
+    Column("content_type", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("contact", LargeBinary, nullable=False),
+    Column("published_utc", Float, nullable=False),
+    Column("expires_utc", Float, nullable=False),
+    Index("publications_expires_utc", "expires_utc"),
+)
+"""What phones publish of their state (RFC 3903)."""
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("aor", Text, primary_key=True),
+    # The XCAP application's name (AUID), such as ``pres-rules``.
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("account_id", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    # Rises with every write to any document; a running server follows it.
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+    Column("changed_utc", Float, nullable=False),
+    Index("documents_seq", "seq"),
+)
+"""Documents of accounts (RFC 4825); an empty body is one that was removed."""

@@ -9,6 +9,7 @@ from sipgram.server.limits.block_list import BlockList
 from sipgram.server.limits.guesses import Guesses
 from sipgram.server.limits.rates import Rates
 from sipgram.server.limits.tally import Tally
+from sipgram.server.routes import AS_UAS
 from sipgram.server.routing.peers import VISITOR, Peers
 from sipgram.services.auth.service import Authenticator, Denied
 from sipgram.services.auth.store import Account, Accounts
@@ -48,6 +49,8 @@ def check_for_us(request: Message) -> None:
     if request.has(b"require"):
         known = UNDERSTOOD if request.method == b"REGISTER" else frozenset[bytes]()
         _refuse_extensions(request, b"require", known)
+    if request.method in (b"SUBSCRIBE", b"PUBLISH"):
+        return  # Their packages know what bodies they take.
     kind = request.value(b"content-type")
     if kind and request.body and not kind.lower().startswith(b"application/sdp"):
         raise Refusal(415, f"Unsupported Media Type: {shown(kind)}", (b"Accept: application/sdp",))
@@ -105,27 +108,28 @@ class Gate:
         if is_limited and self._guesses.is_suspect(host, now):
             self._check_guesses(request, flow, host, now)
         registering = request.method == b"REGISTER"
+        proxy = request.method not in AS_UAS
         party = request.to_uri if registering else request.from_uri
         known = self._parties.get(party)
         realm, claimed = known if known is not None else self._look_up(party, request)
-        name = b"authorization" if registering else b"proxy-authorization"
+        name = b"proxy-authorization" if proxy else b"authorization"
         found = self._authenticator.check(
             method=request.method,
             credentials=request.values(name),
             realm=realm,
             now=now,
-            proxy=not registering,
+            proxy=proxy,
         )
         if isinstance(found, Denied):
             if is_limited:
                 self._note_denied(request, found, host, now)
             lines = self._authenticator.challenge_lines(
-                realm, proxy=not registering, stale=found.stale, now=now
+                realm, proxy=proxy, stale=found.stale, now=now
             )
             if is_websocket(flow):
                 # JsSIP and SIP.js read the first challenge and know only MD5.
                 lines = tuple(sorted(lines, key=lambda line: b"SHA-256" in line))
-            raise Refusal(401 if registering else 407, "", lines)
+            raise Refusal(407 if proxy else 401, "", lines)
         if claimed is None or claimed.id != found.id:
             raise Refusal(403, f"{'To' if registering else 'From'} Is Not Yours: {shown(party)}")
         if is_limited:

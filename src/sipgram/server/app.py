@@ -23,10 +23,11 @@ from sipgram.net.ws.server import WebSockets
 from sipgram.server.admission import Gate
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
-from sipgram.server.dispatch import Dispatcher
+from sipgram.server.dispatch import Dispatcher, Service
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.limits.tally import Tally
 from sipgram.server.parts.lists import build_lists
+from sipgram.server.parts.presence import PresenceParts, build_presence
 from sipgram.server.parts.push import PushParts, build_push
 from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.parts.time_keeping import build_wall_clock
@@ -93,6 +94,7 @@ class Server:
     keep_alives: KeepAlives
     pusher: Pusher
     contacts: Contacts
+    presence: PresenceParts
     certificates: Certificates | None
     api: Api | None
     web: WebSockets
@@ -136,7 +138,7 @@ async def build(
     peers, tally = build_peers(settings, locations), Tally(loop.time)
     gate = _gate(settings, kept, locations, entropy, peers, tally)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
-    routes: dict[bytes, Registrar | Messaging] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
+    routes: dict[bytes, Service] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
     dispatcher = _dispatcher(locations, gate, brancher, routes, mailroom)
     certificates = _certificates(settings)
     web = build_web(settings, locations)
@@ -164,25 +166,36 @@ async def build(
     build_lists(parts, messaging, proxy, dispatcher, clock=loop.time, rearm=rearm)
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier, outward)
     dispatcher.attach(endpoint.table, proxy, calls, outward=outward, rearm=endpoint.rearm)
+    presence = build_presence(parts, endpoint, brancher, calls.ways, contacts.routes)
+    routes |= presence.routes
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        *(mailroom, calls, keep_alives, push.pusher, contacts, certificates, api, web),
+        *(mailroom, calls, keep_alives, push.pusher, contacts),
+        *(presence, certificates, api, web),
         outward=outward,
         tally=tally,
     )
-    await _load_messages(mailroom)  # Before anybody is served: order depends on it (D16).
-    await _listen(server)
-    own_addresses.update(endpoint.own_addresses())
-    await _restore(server, registrar, rows)
+    await _start(server, registrar, rows, own_addresses)
     return server
+
+
+async def _start(
+    server: Server, registrar: Registrar, rows: BindingRows, own_addresses: set[tuple[str, int]]
+) -> None:
+    """Open the listeners, and take back what was kept."""
+    await _load_messages(server.mailroom)  # Before anybody is served: order depends on it (D16).
+    await _listen(server)
+    own_addresses.update(server.endpoint.own_addresses())
+    await _restore(server, registrar, rows)
+    await server.presence.restore()
 
 
 def _dispatcher(
     locations: Locations,
     gate: Gate | None,
     brancher: Brancher,
-    routes: dict[bytes, Registrar | Messaging],
+    routes: dict[bytes, Service],
     mailroom: Mailroom,
 ) -> Dispatcher:
     return Dispatcher(

@@ -13,7 +13,7 @@ from sipgram.errors import Ignored, PeerError, Refusal, Unavailable
 from sipgram.identity import AccountId
 from sipgram.server.admission import Gate, check_for_us, check_routing
 from sipgram.server.calls import Calls, secure
-from sipgram.server.routes import ALLOW, CAPABILITIES, FOR_SERVERS, METHODS
+from sipgram.server.routes import ALLOW, AS_UAS, CAPABILITIES, FOR_SERVERS, METHODS
 from sipgram.server.routing.next_hops import Destination
 from sipgram.server.routing.outward import Outward
 from sipgram.services.answers import Answer, Commitment, Forward, Later, Reply
@@ -22,7 +22,7 @@ from sipgram.sip.branch import Brancher
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
-from sipgram.sip.message.uri import SipUri, is_sips
+from sipgram.sip.message.uri import Aor, SipUri, is_sips
 from sipgram.sip.proxy import Fork, Proxy
 from sipgram.sip.record_route import Course
 from sipgram.sip.routing.hunt import Hunt, Pursuit
@@ -179,14 +179,14 @@ class Dispatcher:
             self._check_registrar(request.uri)
         gate = self._gate
         account_id = None if gate is None else gate.admit(request, flow, now)
-        if method == b"REGISTER":
+        if method in AS_UAS:
             check_for_us(request)
         if course is not None and course.leads_on:
             return self._go_outward(request, course, account_id, flow, now)
         try:
             answer = service.handle(request, flow, account_id, now)
         except Refusal as error:
-            if error.status not in (403, 404) or method == b"REGISTER":
+            if error.status not in (403, 404) or not self._may_be_elsewhere(request):
                 raise
             return self._elsewhere(error, request, routes, account_id, flow, now)
         if isinstance(answer, Forward) and is_sips(request.uri):
@@ -244,6 +244,15 @@ class Dispatcher:
             if is_sips(request.uri):
                 answer.targets = secure(answer.targets)
         return answer
+
+    def _may_be_elsewhere(self, request: Message) -> bool:
+        """Say whether a refusal of ours is about whom we do not have, and not about who asks."""
+        if request.method not in AS_UAS:
+            return True
+        domain = Aor.parse(request.uri).domain
+        return (
+            request.method != b"REGISTER" and domain != "" and not self._locations.is_ours(domain)
+        )
 
     def _elsewhere(
         self,

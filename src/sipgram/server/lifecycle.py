@@ -63,6 +63,7 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
         tasks = await stack.enter_async_context(_Background())
         tasks.start(_probe_lag(loop, lag))
         tasks.start(_sweep(server, loop))
+        tasks.start(_follow_documents(server))
         tasks.start(server.pusher.run())
         tasks.start(keep_time(server.wall, server.writer))
         if server.accounts is not None:
@@ -167,8 +168,18 @@ async def _sweep(server: Server, loop: asyncio.AbstractEventLoop) -> None:
         await asyncio.sleep(SWEEP_EVERY_S)
         server.locations.sweep(loop.time(), at_most=SWEEP_AORS)
         server.mailroom.tick(loop.time())
+        server.presence.tick(loop.time())
         server.pusher.tick(loop.time())
         server.close_idle(loop.time())
+
+
+async def _follow_documents(server: Server) -> None:
+    while True:
+        await asyncio.sleep(ACCOUNTS_EVERY_S)
+        try:
+            await server.presence.follow()
+        except Unavailable as error:
+            log.warning("documents not read", reason=str(error))
 
 
 async def _follow_accounts(server: Server) -> None:
@@ -186,6 +197,7 @@ async def _follow_accounts(server: Server) -> None:
         if changed:
             server.gate.forget()
             server.locations.forget_accounts()
+            server.presence.forget_accounts()
 
 
 class _Background:

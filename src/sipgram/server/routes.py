@@ -14,6 +14,7 @@ METHODS: Final = (
     b"NOTIFY",
     b"OPTIONS",
     b"PRACK",
+    b"PUBLISH",
     b"REFER",
     b"REGISTER",
     b"SUBSCRIBE",
@@ -22,7 +23,10 @@ METHODS: Final = (
 """What we answer, or pass on to a phone; so is a method that we do not know (§16)."""
 
 FOR_SERVERS: Final = frozenset((b"PUBLISH",))
-"""Methods that no phone serves and we do not yet: 405, also with an AoR as Request-URI."""
+"""Methods that no phone serves: 405 where no service of ours does, also with an AoR as Request-URI."""
+
+AS_UAS: Final = frozenset((b"REGISTER", b"SUBSCRIBE", b"PUBLISH"))
+"""What we answer ourselves and never pass on from the way in: challenged with 401 (D3)."""
 
 ALLOW: Final = b"Allow: " + b", ".join(METHODS)
 
@@ -34,6 +38,7 @@ CAPABILITIES: Final = Reply(
         b"Accept-Encoding: identity",
         b"Accept-Language: en",
         b"Supported:",
+        b"Allow-Events: dialog, message-summary, presence, presence.winfo, reg",
     ),
 )
 """What OPTIONS to the server itself tells (§11.2)."""

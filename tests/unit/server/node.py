@@ -177,7 +177,7 @@ class Node:
         self.gate = self._gate() if has_digest else None
         deposits = None if self.mailroom is None else self.mailroom.deposits
         service = Messaging(self.locations.find, settings=settings, deposits=deposits)
-        services: dict[bytes, Service] = {
+        self.services: dict[bytes, Service] = {
             b"MESSAGE": service,
             b"OPTIONS": service,
             b"REGISTER": self._registrar(),
@@ -185,7 +185,12 @@ class Node:
         }
         gate, clock, late = self.gate, self.clock, self._late
         self.dispatcher = Dispatcher(
-            self.locations, gate=gate, brancher=brancher, routes=services, clock=clock, late=late
+            self.locations,
+            gate=gate,
+            brancher=brancher,
+            routes=self.services,
+            clock=clock,
+            late=late,
         )
         self.table = TransactionTable(self.dispatcher, timers=Timers())
         proxy = self._proxy(brancher)

@@ -106,9 +106,9 @@ async def test_metrics_count_what_came_and_what_was_answered(
     found = figures(text)
     assert status == 200
     assert found['sipgram_requests_total{method="MESSAGE"}'] == 2
-    assert found['sipgram_requests_total{method="other"}'] == 1
+    assert found['sipgram_requests_total{method="PUBLISH"}'] == 1
     assert found['sipgram_answers_total{status="480"}'] == 2
-    assert found['sipgram_answers_total{status="405"}'] == 1
+    assert found['sipgram_answers_total{status="489"}'] == 1
     assert found["sipgram_stray_responses_total"] == 0
     assert found["sipgram_bindings"] == 0
     assert found["sipgram_connections"] == 0

@@ -66,7 +66,9 @@ class Authenticator:
             account = self._right(fields, method)
             if account is None:
                 continue
-            if self._is_fresh(fields, now):
+            # Without qop there is no count (RFC 2069): accepted while the nonce is young.
+            nc = int(fields.nc, 16) if fields.qop else None
+            if self._mint.take(fields.nonce, nc, now):
                 return account
             stale = True
         return Denied(realm, proxy, stale)
@@ -97,10 +99,3 @@ class Authenticator:
         # captured answer is stopped by its nonce count instead.
         expected = digest.expected_response(fields, method, ha1)
         return account if hmac.compare_digest(expected, fields.response) else None
-
-    def _is_fresh(self, fields: digest.Credentials, now: float) -> bool:
-        """Tell whether the nonce is ours, young, and was not used with this count."""
-        if self._mint.verify(fields.nonce, now) != "good":
-            return False
-        # Without qop there is no count (RFC 2069): accepted while the nonce is young.
-        return self._mint.use(fields.nonce, int(fields.nc, 16) if fields.qop else None, now)

@@ -42,11 +42,16 @@ class LetterBox:
         *,
         inbox_of: Callable[[bytes], Inbox],
         bindings_of: Callable[[str], Sequence[BoundDevice]],
+        rearm: Callable[[], None],
     ) -> None:
-        """``inbox_of`` raises Refusal for whom we do not have."""
+        """``inbox_of`` raises Refusal for whom we do not have.
+
+        ``rearm`` is called when a deadline was set outside of the endpoint's own batches.
+        """
         self._all = deposits
         self._inbox_of = inbox_of
         self._bindings_of = bindings_of
+        self._rearm = rearm
         self.posted = 0
         self.refused = 0
 
@@ -96,6 +101,7 @@ class LetterBox:
         ledger.add(inbox, message)
         for device in list(inbox.devices.values()):
             self._all.drains.look(device, was_tried=False, now=now)
+        self._rearm()
 
     def _message(self, letter: Letter, inbox: Inbox) -> StoredMessage:
         received_utc = self._all.wall()

@@ -99,7 +99,10 @@ class Mailroom:
         )
         self.deposits.drains = self.drainer
         self.letters = LetterBox(
-            self.deposits, inbox_of=self._inbox_of, bindings_of=self._bindings_of
+            self.deposits,
+            inbox_of=self._inbox_of,
+            bindings_of=self._bindings_of,
+            rearm=lambda: self.drainer.rearm(),
         )
         self._failures: Failures | None = None
 
@@ -193,6 +196,11 @@ class Mailroom:
     def on_stray(self, response: Message, now: float) -> bool:
         """Take a late 2xx (D12); say whether it was one."""
         return self.drainer.on_late(response.branch, response.status, now)
+
+    def waiting_count(self, aor: str) -> int:
+        """Return how many messages no device of an account has taken (RFC 3842)."""
+        inbox = self.ledger.find(aor)
+        return 0 if inbox is None else len(inbox.untaken)
 
     # ---- time ------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The location table: AoRs, their bindings, and the fast way from a Request-URI to both (RFC 3261 §10)."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, Protocol
 
 from sipgram.errors import PeerError, Refusal, Unavailable
@@ -203,6 +203,8 @@ class Locations:
         self._idle: OrderedDict[Aor, None] = OrderedDict()
         self._own_addresses = own_addresses
         self._on_stream: dict[Flow, list[Binding]] = {}
+        self.on_change: Callable[[Binding], None] = _nobody_asks
+        "Hears of each binding that comes or goes; set once, before the first."
         self.bindings_count = 0
 
     def find(self, uri: bytes) -> AorEntry:
@@ -250,6 +252,7 @@ class Locations:
         binding.entry = entry
         binding.account_id = entry.account_id
         self.bindings_count += 1
+        self.on_change(binding)
         if binding.flow.is_reliable:
             self._on_stream.setdefault(binding.flow, []).append(binding)
 
@@ -262,6 +265,7 @@ class Locations:
             self._leave_stream(binding)
             if not entry.bindings:
                 self._keep_idle(entry)
+            self.on_change(binding)
 
     def is_held(self, stream: Flow) -> bool:
         """Say whether a connection is the flow of a binding: it stays open then (D27)."""
@@ -409,3 +413,7 @@ class Locations:
         entry.uris = ()
         self._by_aor.pop(entry.aor, None)
         self._idle.pop(entry.aor, None)
+
+
+def _nobody_asks(binding: Binding) -> None:
+    return None

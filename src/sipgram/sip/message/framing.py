@@ -12,10 +12,10 @@ HEAD_BYTES_MAX: Final = 65_535
 """A header block that has not ended after this many bytes ends the connection."""
 
 _LENGTH_RE = re.compile(rb"\n(?:content-length|l)[ \t]*:[ \t\r\n]*([^\r\n]*)", re.IGNORECASE)
-_BLANK_LF_RE = re.compile(rb"\r?\n\r?\n")
 
 PING: Final = b"\r\n\r\n"
 PONG: Final = b"\r\n"
+CR: Final = 0x0D
 
 
 class StreamFramer:
@@ -89,10 +89,8 @@ class StreamFramer:
         buffer = self._buffer
         head_end = buffer.find(b"\r\n\r\n")
         blank = 4
-        if self._bare_lf:  # The first empty line of either sort, not one in a later message.
-            match = _BLANK_LF_RE.search(buffer)
-            if match:
-                head_end, blank = match.start(), match.end() - match.start()
+        if self._bare_lf:
+            head_end, blank = self._bare_head_end(head_end)
         if head_end < 0:
             if len(buffer) > HEAD_BYTES_MAX:
                 raise TooLarge(f"headers are longer than {HEAD_BYTES_MAX} bytes")
@@ -109,3 +107,19 @@ class StreamFramer:
         if int(value) > BODY_BYTES_MAX:
             raise TooLarge(f"Content-Length is over {BODY_BYTES_MAX}: {int(value)}")
         return head_end + blank + int(value)
+
+    def _bare_head_end(self, head_end: int) -> tuple[int, int]:
+        """Return where the first empty line of either sort begins, and its length.
+
+        ``head_end`` is where one of CRLF stands: it may be one of a later message.
+        """
+        buffer = self._buffer
+        limit = len(buffer) if head_end < 0 else head_end + 2
+        at, after = buffer.find(b"\n\n", 0, limit), 2
+        mixed = buffer.find(b"\n\r\n", 0, limit if at < 0 else at + 1)
+        if mixed >= 0:
+            at, after = mixed, 3
+        if at < 0:
+            return head_end, 4
+        start = at - 1 if at and buffer[at - 1] == CR else at
+        return start, at + after - start

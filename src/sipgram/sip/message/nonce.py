@@ -105,6 +105,18 @@ class NonceMint:
             return "stale"
         return "good" if issued_at <= now < issued_at + self._lifetime_s else "stale"
 
+    def take(self, nonce: str, nc: int | None, now: float) -> bool:
+        """Say whether a right answer may use a nonce with this count, and note that it did."""
+        window = self._used.get(nonce)
+        if window is not None and nc is not None and nc == window.highest + 1:
+            # The usual case: the next request of a phone that was here before.
+            if now >= window.expires_at:
+                return False
+            window.seen = (window.seen << 1 | 1) & _WINDOW_MASK
+            window.highest = nc
+            return True
+        return self.verify(nonce, now) == "good" and self.use(nonce, nc, now)
+
     def use(self, nonce: str, nc: int | None, now: float) -> bool:
         """Note that a right answer used a good ``nonce``; False when that count was used before.
 

@@ -124,6 +124,16 @@ def test_bare_lf_is_read_where_it_is_allowed() -> None:
     assert StreamFramer().feed(bare[:-14]) == []
 
 
+@pytest.mark.parametrize("blank", [b"\n\n", b"\r\n\n", b"\n\r\n", b"\r\n\r\n"])
+@pytest.mark.parametrize("body", [b"", b"\n\n", b"\r\n\r\n", b"\n\r\n\n"])
+def test_the_first_empty_line_of_either_sort_ends_the_head(blank: bytes, body: bytes) -> None:
+    first = b"OPTIONS sip:a SIP/2.0\nl: %d" % len(body) + blank + body
+    framer = StreamFramer(bare_lf=True)
+
+    assert framer.feed(first + FIRST + first) == [first, FIRST, first]
+    assert not framer.has_partial
+
+
 def test_bare_lf_waits_for_the_empty_line_too() -> None:
     framer = StreamFramer(bare_lf=True)
     assert framer.feed(b"OPTIONS sip:x SIP/2.0\nl: 0\n") == []

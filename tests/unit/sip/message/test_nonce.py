@@ -100,6 +100,21 @@ def test_a_leap_forgets_only_what_left_the_window(ahead: int) -> None:
     assert ours.use(nonce, 1 + ahead - 1, 1.0) is True
 
 
+def test_taking_is_verifying_and_using_at_once() -> None:
+    ours = mint()
+    nonce = ours.issue(0.0)
+
+    assert [ours.take(nonce, nc, 1.0) for nc in (1, 2, 2, 1, 5, 4, 6)] == [
+        *(True, True, False, False),
+        *(True, True, True),
+    ]
+    assert ours.take(nonce, 4, 1.0) is False
+    assert ours.take(nonce, None, 1.0) is True
+    assert ours.take(nonce, 7, 299.9) is True
+    assert ours.take(nonce, 8, 300.0) is False
+    assert ours.take(mint(secret=b"t" * 32).issue(0.0), 1, 1.0) is False
+
+
 def test_answers_without_a_count_may_repeat() -> None:
     ours = mint()
     nonce = ours.issue(0.0)

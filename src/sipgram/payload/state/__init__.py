@@ -1,0 +1,1 @@
+"""Documents of event state: presence, its rules and watchers, registrations, dialogs."""

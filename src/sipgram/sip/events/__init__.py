@@ -1,0 +1,1 @@
+"""Event notification as pure machines: headers, dialogs, subscriptions (RFC 6665)."""
