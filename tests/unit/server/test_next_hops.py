@@ -101,7 +101,7 @@ async def served(folder: Path, *options: str) -> AsyncIterator[Serve]:
 
 
 @pytest.mark.rfc("3263", "4.3")
-@pytest.mark.parametrize("method", [b"MESSAGE", b"INVITE", b"SUBSCRIBE"])
+@pytest.mark.parametrize("method", [b"MESSAGE", b"INVITE", b"REFER"])
 async def test_d33_one_says_503_one_is_silent_and_the_third_takes_it(
     method: bytes, tmp_path: Path
 ) -> None:
