@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sipgram.client.client import Client
     from sipgram.client.events import ConnectionState, Receipt, Typing
     from sipgram.client.messages import Message, NoAnswer, Outcome, Rejected, Sent
+    from sipgram.client.presence import Presence, PresenceUpdate, WatcherUpdate
 
     __version__: str
 
@@ -19,10 +20,13 @@ _HOMES = {
     "Message": "sipgram.client.messages",
     "NoAnswer": "sipgram.client.messages",
     "Outcome": "sipgram.client.messages",
+    "Presence": "sipgram.client.presence",
+    "PresenceUpdate": "sipgram.client.presence",
     "Receipt": "sipgram.client.events",
     "Rejected": "sipgram.client.messages",
     "Sent": "sipgram.client.messages",
     "Typing": "sipgram.client.events",
+    "WatcherUpdate": "sipgram.client.presence",
 }
 
 __all__ = [
@@ -31,10 +35,13 @@ __all__ = [
     "Message",
     "NoAnswer",
     "Outcome",
+    "Presence",
+    "PresenceUpdate",
     "Receipt",
     "Rejected",
     "Sent",
     "Typing",
+    "WatcherUpdate",
     "__version__",
 ]
 

@@ -35,7 +35,7 @@ class Hop:
     is_silent: bool = False
     instance: bytes = b""
     routes: bytes = b""
-    refuses: frozenset[bytes] = frozenset()
+    cannot_read: frozenset[bytes] = frozenset()
 
 
 class CallProxy:

@@ -16,6 +16,7 @@ from sipgram.client.events import ConnectionState, Event, EventQueue
 from sipgram.client.inbox import Inbox
 from sipgram.client.link import Line
 from sipgram.client.messages import Message, NoAnswer, Outcome, Rejected, Sent, date_line
+from sipgram.client.presence import Presence, PresenceAgent, Watch
 from sipgram.client.receipts import Arrivals, Receipts, date_time, wishes
 from sipgram.client.registration import Binding, Registration
 from sipgram.client.settings import ClientSettings
@@ -100,6 +101,7 @@ class Client:
             on_message=self._took,
             on_shown=self._displayed,
             on_receipt=self._arrivals.note,
+            on_notify=lambda request: self._presence.on_notify(request),
         )
         self._line = Line(
             self._account.server,
@@ -111,6 +113,9 @@ class Client:
         self._uac = Uac(self._account, self._line, entropy=entropy)
         self._registration = Registration(
             self._account, uac=self._uac, line=self._line, settings=self._settings, entropy=entropy
+        )
+        self._presence = PresenceAgent(
+            self._account, uac=self._uac, line=self._line, entropy=entropy, tell=self._events.note
         )
         self._keeper: asyncio.Task[None] | None = None
 
@@ -153,6 +158,7 @@ class Client:
         self._inbox.is_open = False
         try:
             await self._errands.finish(self._settings.leave_s)
+            await self._presence.close(self._settings.leave_s)
             if self._keeper is not None:
                 self._keeper.cancel()
                 await asyncio.wait((self._keeper,))
@@ -219,6 +225,42 @@ class Client:
         """
         uri = self._account.complete(to)
         await (self._typing.type(uri) if active else self._typing.stop(uri))
+
+    async def publish(self, presence: Presence) -> None:
+        """Publish how you are; refreshed until the client ends or publishes something else.
+
+        Raises:
+            Rejected: the server refused.
+            NoAnswer: it did not answer.
+            UsageError: the activity is no name of RPID.
+        """
+        await self._presence.publish(presence)
+
+    async def unpublish(self) -> None:
+        """Take back what was published.
+
+        Raises:
+            NoAnswer: the server did not answer.
+        """
+        await self._presence.unpublish()
+
+    def watch(self, who: str) -> Watch:
+        """Watch somebody's presence.
+
+            async with me.watch("bob") as news:
+                async for update in news:
+                    print(update.presence)
+
+        The same updates come as events, too, when the client is registered.
+
+        Raises:
+            UsageError: ``who`` is no address.
+        """
+        return self._presence.watch(self._account.complete(who))
+
+    def watchers(self) -> Watch:
+        """Watch who watches you: each update has all of them."""
+        return self._presence.watchers()
 
     async def options(
         self, target: str | None = None, *, timeout_s: float | None = None

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from sipgram.client.messages import Message
+from sipgram.client.presence import PresenceUpdate, WatcherUpdate
 from sipgram.payload.imdn import Status
 
 
@@ -41,7 +42,7 @@ class Typing:
     active: bool
 
 
-Event = Message | ConnectionState | Receipt | Typing
+Event = Message | ConnectionState | Receipt | Typing | PresenceUpdate | WatcherUpdate
 
 
 class EventQueue(AsyncIterator[Event]):
@@ -70,7 +71,7 @@ class EventQueue(AsyncIterator[Event]):
         self._append(event)
         return True
 
-    def note(self, typing: Typing) -> None:
+    def note(self, typing: Typing | PresenceUpdate | WatcherUpdate) -> None:
         """Queue what may be lost: it is, when too much waits."""
         if self._is_open and len(self._waiting) < self._waiting_max:
             self._append(typing)

@@ -20,7 +20,7 @@ from sipgram.sip.message.message import Message
 from sipgram.sip.message.reply import build
 from sipgram.sip.sink import Flow
 
-ALLOW: Final = b"Allow: MESSAGE, OPTIONS"
+ALLOW: Final = b"Allow: MESSAGE, NOTIFY, OPTIONS"
 ACCEPT: Final = (
     b"Accept: text/plain, text/*, message/cpim, message/imdn+xml, application/im-iscomposing+xml,"
     b" multipart/mixed, multipart/alternative"
@@ -46,8 +46,11 @@ class Inbox:
         on_message: Callable[[Text], None] = lambda message: None,
         on_shown: Callable[[Text], Awaitable[None]] | None = None,
         on_receipt: Callable[[str, Status], None] = lambda message_id, status: None,
+        on_notify: Callable[[Message], int] = lambda request: 481,
     ) -> None:
-        """``on_message`` hears of each that was taken, ``on_shown`` when one is marked."""
+        """``on_message`` hears of each that was taken, ``on_shown`` when one is marked;
+        ``on_notify`` returns the status for a NOTIFY.
+        """
         self.is_open = False
         "Whether messages are taken; else they get 480, and the server keeps them."
         self._events = events
@@ -56,6 +59,7 @@ class Inbox:
         self._on_message = on_message
         self._on_shown = on_shown
         self._on_receipt = on_receipt
+        self._on_notify = on_notify
         self.typing = TypingSeen(lambda sender, active: events.note(Typing(sender, active)))
         self._seen: set[tuple[bytes, ...]] = set()
         self._seen_order: deque[tuple[bytes, ...]] = deque()
@@ -80,6 +84,8 @@ class Inbox:
             return request.fault_status, ()
         if request.method == b"CANCEL":
             return 481, ()
+        if request.method == b"NOTIFY":
+            return self._on_notify(request), ()
         if request.method not in (b"MESSAGE", b"OPTIONS"):
             return 405, (ALLOW,)
         if request.has(b"require"):

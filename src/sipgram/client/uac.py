@@ -61,6 +61,8 @@ class Outgoing:
     from_tag: bytes
     headers: Sequence[bytes] = ()
     body: bytes = b""
+    to_tag: bytes = b""
+    "Of the peer, within a dialog."
 
 
 class Uac:
@@ -148,7 +150,7 @@ class Uac:
             outgoing.uri,
             via=flow.via_line + branch + b";rport",
             sender=b"<%b>;tag=%b" % (self._account.uri, outgoing.from_tag),
-            to=b"<%b>" % outgoing.to,
+            to=b"<%b>" % outgoing.to + (b";tag=" + outgoing.to_tag if outgoing.to_tag else b""),
             call_id=outgoing.call_id,
             cseq=cseq,
             headers=(*credentials, *outgoing.headers, b"User-Agent: sipgram"),

@@ -38,8 +38,8 @@ class Target(Protocol):
     "Its +sip.instance, empty for those without one (D5)."
     is_silent: bool
     "It left an earlier request unanswered: tried, but not waited for (D9)."
-    refuses: frozenset[bytes]
-    "Methods and media types that it refused."
+    cannot_read: frozenset[bytes]
+    "Media types that it refused (D20, D21)."
 
 
 T = TypeVar("T", bound=Target)
@@ -168,14 +168,14 @@ class Fork:
             target = targets[0]
             branch = live(request, target.name)
             self._open = {branch: target}
-            if target.refuses:
+            if target.cannot_read:
                 self._adapt_known(source, now)
             else:
                 self._send(target, branch, source, cuts, now)
             return
         # All of them before the first is sent, which may fail; two of one name are one contact.
         self._open = {live(request, target.name): target for target in targets}
-        if any(target.refuses for target in targets):
+        if any(target.cannot_read for target in targets):
             self._adapt_known(source, now)
             return
         for branch, target in list(self._open.items()):
@@ -235,7 +235,7 @@ class Fork:
         self._open = {}
         sends = []
         for branch, target in was_open.items():
-            edits = self._proxy.adapter.cuts(request, target) if target.refuses else ()
+            edits = self._proxy.adapter.cuts(request, target) if target.cannot_read else ()
             if edits:
                 branch = self._proxy.brancher.live(request, target.name + PLAIN)
             self._open[branch] = target

@@ -36,7 +36,7 @@ def contacts_of(response: Message) -> list[bytes]:
 class Redirected:
     """Another's contact that stands in for the device which named it: what it takes, that has."""
 
-    __slots__ = ("flow", "instance", "is_silent", "name", "refuses", "routes", "uri")
+    __slots__ = ("cannot_read", "flow", "instance", "is_silent", "name", "routes", "uri")
 
     def __init__(self, to: "Target", device: "Target") -> None:
         self.uri = to.uri
@@ -45,4 +45,4 @@ class Redirected:
         self.routes = to.routes
         self.instance = device.instance
         self.is_silent = False
-        self.refuses = to.refuses
+        self.cannot_read = to.cannot_read

@@ -265,12 +265,12 @@ async def test_extension_that_is_required_is_refused(peer: Peer, listener: Clien
 
 async def test_options_are_answered_and_other_methods_refused(peer: Peer, listener: Client) -> None:
     options = await peer.request(b"OPTIONS", call_id=b"1")
-    notify = await peer.request(b"NOTIFY", call_id=b"2")
+    notify = await peer.request(b"SUBSCRIBE", call_id=b"2")
     cancel = await peer.request(b"CANCEL", call_id=b"3")
     invite = await peer.request(b"INVITE", call_id=b"4")
 
-    assert (options.status, options.value(b"allow")) == (200, b"MESSAGE, OPTIONS")
-    assert (notify.status, notify.value(b"allow")) == (405, b"MESSAGE, OPTIONS")
+    assert (options.status, options.value(b"allow")) == (200, b"MESSAGE, NOTIFY, OPTIONS")
+    assert (notify.status, notify.value(b"allow")) == (405, b"MESSAGE, NOTIFY, OPTIONS")
     assert (cancel.status, invite.status) == (481, 405)
 
 

@@ -33,7 +33,7 @@ class Device:
         self.is_silent = False
         self.instance = b""
         self.routes = b""
-        self.refuses: frozenset[bytes] = frozenset()
+        self.cannot_read: frozenset[bytes] = frozenset()
 
     @property
     def got(self) -> list[Message]:

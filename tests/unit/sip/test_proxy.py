@@ -29,7 +29,7 @@ class Device:
         self.is_silent = is_silent
         self.instance = b""
         self.routes = b""
-        self.refuses: frozenset[bytes] = frozenset()
+        self.cannot_read: frozenset[bytes] = frozenset()
 
     @property
     def request(self) -> bytes:

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from lxml import etree
-
 from sipgram.errors import ParseError
-from sipgram.payload.state import tree
+from sipgram.payload import xml
+from sipgram.payload.xml import escape
 
 TYPE: Final = b"application/watcherinfo+xml"
 SPACE: Final = "urn:ietf:params:xml:ns:watcherinfo"
@@ -29,19 +28,17 @@ def build(
     watchers: Sequence[Watcher], *, version: int, is_full: bool, resource: str, package: str
 ) -> bytes:
     """Return a document; a partial one tells only of the watchers that changed."""
-    root = etree.Element(f"{{{SPACE}}}watcherinfo", nsmap={None: SPACE})
-    root.set("version", str(version))
-    root.set("state", "full" if is_full else "partial")
-    listed = etree.SubElement(root, f"{{{SPACE}}}watcher-list")
-    listed.set("resource", resource)
-    listed.set("package", package)
-    for watcher in watchers:
-        element = etree.SubElement(listed, f"{{{SPACE}}}watcher")
-        element.set("id", watcher.id)
-        element.set("status", watcher.status)
-        element.set("event", watcher.event)
-        element.text = watcher.uri
-    return tree.written(root)
+    state = "full" if is_full else "partial"
+    listed = "".join(
+        f'<watcher id="{escape(w.id)}" status="{escape(w.status)}" event="{escape(w.event)}">'
+        f"{escape(w.uri)}</watcher>"
+        for w in watchers
+    )
+    return (
+        f'{xml.DECLARATION}<watcherinfo xmlns="{SPACE}" version="{version}" state="{state}">'
+        f'<watcher-list resource="{escape(resource)}" package="{escape(package)}">{listed}'
+        "</watcher-list></watcherinfo>\n"
+    ).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +56,23 @@ class Document:
         Raises:
             ParseError: it is no watcher information.
         """
-        root = tree.parse(body, f"{{{SPACE}}}watcherinfo", of="watcher information")
-        version = root.get("version") or ""
+        root = xml.parse(body)
+        if root.name != f"{{{SPACE}}}watcherinfo":
+            raise ParseError(f"watcher information has another root: {root.name[:80]}")
+        version = root.attributes.get("version", "")
         if not (version.isascii() and version.isdigit() and len(version) < 11):
             raise ParseError(f"watcher information has a malformed version: {version[:20]!r}")
         watchers = tuple(
             Watcher(
-                id=element.get("id") or "",
-                uri=(element.text or "").strip(),
-                status=element.get("status") or "",
-                event=element.get("event") or "",
+                id=element.attributes.get("id", ""),
+                uri=element.text,
+                status=element.attributes.get("status", ""),
+                event=element.attributes.get("event", ""),
             )
-            for element in root.iter(f"{{{SPACE}}}watcher")
+            for listed in root.every(f"{{{SPACE}}}watcher-list")
+            for element in listed.every(f"{{{SPACE}}}watcher")
         )
-        return cls(int(version), root.get("state") == "full", watchers)
+        return cls(int(version), root.attributes.get("state") == "full", watchers)
 
 
 def changes(old: Mapping[str, Watcher], new: Mapping[str, Watcher]) -> list[Watcher]:

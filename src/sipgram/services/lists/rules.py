@@ -17,6 +17,7 @@ from sipgram.sip.message.request import build
 
 OPTION: Final = b"recipient-list-message"
 ACCEPT: Final = b"Accept: multipart/mixed"
+ALLOW: Final = b"Allow: MESSAGE, OPTIONS"
 COPIED: Final = (b"Date", b"Expires", b"Subject", b"Priority", b"Organization", b"User-Agent")
 """Headers that each copy has from the request."""
 

@@ -17,6 +17,8 @@ from sipgram.sip.sink import Flow
 TURN_S: Final = 0.003
 """Work in one turn of the loop; one copy more is under 5 ms together."""
 
+CAPABILITIES: Final = Reply(200, headers=(rules.ALLOW, rules.ACCEPT, b"Supported: " + rules.OPTION))
+
 
 class Recipient(Protocol):
     """An AoR that lives here."""
@@ -75,8 +77,10 @@ class Lists:
             Refusal: 403, 404, 420, 421 or 470 for a list that cannot be served.
             PeerError: the request is malformed.
         """
+        if request.method == b"OPTIONS":
+            return CAPABILITIES
         if request.method != b"MESSAGE":
-            raise Refusal(405, "Method Not Allowed", (b"Allow: MESSAGE",))
+            raise Refusal(405, "Method Not Allowed", (rules.ALLOW,))
         rules.check_extensions(request)
         self._check_sender(request)
         wish = rules.wish_of(request, recipients_max=self._settings.recipients_max)

@@ -294,7 +294,7 @@ class Drain:
         """Return the request and its branch, of another form for who refused CPIM (D20)."""
         data = _request(message, binding, flow, branch)
         self._adapted = None
-        if not binding.refuses:
+        if not binding.cannot_read:
             return data, branch
         request = parse(data)
         edits = self._all.adapter.cuts(request, binding)

@@ -111,13 +111,13 @@ class Messaging:
         bindings = recipient.bindings
         if not recipient.has_inbox and len(bindings) == 1:
             device = bindings[0]
-            if device.expires > now and not device.refuses and device.takes(request.method):
+            if device.expires > now and not device.cannot_read and device.takes(request.method):
                 return Forward(bindings)
         targets = [b for b in bindings if b.expires > now and b.takes(request.method)]
         if not targets and self.lists is not None and self.lists.is_service(request.uri):
             return self.lists.handle(request, source, account_id, now)
-        if any(b.refuses for b in targets) and rules.is_typing(request):
-            targets = [b for b in targets if rules.TYPING not in b.refuses]
+        if any(b.cannot_read for b in targets) and rules.is_typing(request):
+            targets = [b for b in targets if rules.TYPING not in b.cannot_read]
             if not targets:
                 return ACCEPTED  # D21: nobody is there who wants to know.
         if len(targets) > 1:

@@ -33,7 +33,7 @@ class PlainForms:
 
     def cuts(self, request: Message, target: ReadingTarget) -> Sequence[Cut]:
         kind = _type_of(request)
-        if request.method != b"MESSAGE" or kind not in target.refuses or kind == TYPING:
+        if request.method != b"MESSAGE" or kind not in target.cannot_read or kind == TYPING:
             return ()
         if kind == MULTIPART:
             return _without_history(request)
@@ -47,7 +47,7 @@ class PlainForms:
         if kind == TYPING:
             return self._swallow(target, TYPING)
         if kind == MULTIPART and (edits := _without_history(request)):
-            target.refuses |= {MULTIPART}
+            target.cannot_read |= {MULTIPART}
             return edits
         body = opened(request)
         if body is None:
@@ -57,7 +57,7 @@ class PlainForms:
         edits = self._edits(request, body)
         if not edits:
             return None
-        target.refuses |= {CPIM}
+        target.cannot_read |= {CPIM}
         return edits
 
     def on_taken(self, request: Message, now: float) -> None:
@@ -67,7 +67,7 @@ class PlainForms:
             self._on_delivered(request, body, now)
 
     def _swallow(self, target: ReadingTarget, kind: bytes) -> Sequence[Cut]:
-        target.refuses |= {kind}
+        target.cannot_read |= {kind}
         self.swallowed += 1
         return ()
 

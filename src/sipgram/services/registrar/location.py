@@ -19,6 +19,7 @@ IDLE_AORS_MAX: Final = 65_536
 URIS_PER_AOR_MAX: Final = 8
 """Spellings of one AoR that are remembered; others are parsed each time."""
 NO_METHODS: Final[frozenset[bytes]] = frozenset()
+NO_TYPES: Final = frozenset[bytes]()
 URI_BYTES_MAX: Final = 256
 """A longer spelling is not remembered, nor is an AoR without a binding that came by one."""
 
@@ -30,6 +31,7 @@ class Binding:
         "account_id",
         "aor",
         "call_id",
+        "cannot_read",
         "cseq",
         "entry",
         "expires",
@@ -95,6 +97,7 @@ class Binding:
         self.push = push  # How to wake it, when it wants to be woken (RFC 8599).
         self.is_silent = False
         self.refuses = NO_METHODS  # Methods that it answered 405 or 501.
+        self.cannot_read = NO_TYPES  # Media types that it answered 415 or 488 (D20, D21).
         self.entry: AorEntry | None = None  # None once it has ended.
         self.kept_until = 0.0  # What the database has for expires.
 

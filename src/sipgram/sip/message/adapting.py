@@ -14,8 +14,8 @@ PLAIN: Final = b" plain"
 class ReadingTarget(Protocol):
     """A contact, as far as it told what it cannot read."""
 
-    refuses: frozenset[bytes]
-    "Methods and media types that it refused."
+    cannot_read: frozenset[bytes]
+    "Media types that it refused (D20, D21)."
 
 
 class Adapter(Protocol):

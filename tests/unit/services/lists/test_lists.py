@@ -250,6 +250,15 @@ async def test_who_does_not_consent_is_not_written_to() -> None:
     assert answer.value(b"permission-missing") == b"<sip:bob@example.com>"
 
 
+@pytest.mark.rfc("5365", "5")
+async def test_options_tell_of_the_extension_and_other_methods_are_refused() -> None:
+    house = House()
+    answer = await answered(house, sent(b"", uri=SERVICE).replace(b"MESSAGE", b"OPTIONS"))
+    assert (answer.status, answer.value(b"supported")) == (200, b"recipient-list-message")
+    raw = sent(b"", uri=SERVICE, number=2).replace(b"MESSAGE", b"REFER")
+    assert (await answered(house, raw)).status == 405
+
+
 async def test_an_account_of_that_name_comes_first() -> None:
     house = House()
     phone = house.bind("lists", port=5061)

@@ -218,6 +218,20 @@ def test_d23_a_message_is_recognised_by_its_imdn_message_id() -> None:
     assert len(house.store.messages) == 3
 
 
+async def test_d23_by_its_imdn_message_id_over_a_restart_too() -> None:
+    store = MemoryStore()
+    House(store).send(CPIM, body=cpim("display"))
+    second = House(store)
+    assert second.mailroom is not None
+    await second.mailroom.load()
+    second.mailroom.revive()
+    second._sent = 7  # Another Call-ID.
+
+    assert second.send(CPIM, body=cpim("display")) == [202]
+
+    assert len(store.messages) == 1
+
+
 # ---- D20: the text alone for devices that refuse CPIM ---------------------------------------
 
 
