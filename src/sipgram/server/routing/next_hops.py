@@ -79,7 +79,7 @@ class HopTarget:
     is_silent: bool = False
     instance: bytes = b""
     routes: bytes = b""
-    refuses: frozenset[bytes] = frozenset()
+    cannot_read: frozenset[bytes] = frozenset()
 
 
 class Trail:
