@@ -49,6 +49,12 @@ class WallClock:
 
         So that what is stamped in doubt ends too late, if anything, and never too early.
         """
+        wall = self._wall()
+        if self._since is None:
+            lead = wall - self._clock()
+            if -MOVED_S <= lead - self._lead <= MOVED_S:
+                self._lead = lead
+                return wall
         now = self.look()
         return now + (self._lead if self._since is None else max(self._lead, self._said))
 

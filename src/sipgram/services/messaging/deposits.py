@@ -14,6 +14,7 @@ from sipgram.services.messaging.stored_form import digest_of, head_of
 from sipgram.settings import MessagingSettings
 from sipgram.sip.keeping import Concluded, KeptTarget, Verdict
 from sipgram.sip.message.message import Cut, Message
+from sipgram.sip.timers import NEVER
 
 ID_STEP_BITS: Final = 20
 """Ids are milliseconds since 1970 with room for so many more within one."""
@@ -27,14 +28,15 @@ class MessageIds:
         self._last = 0
         self._reserved: dict[bytes, int] = {}
 
-    def next(self) -> int:
-        """Return a new id, above all before it."""
-        self._last = max(self._last + 1, int(self._wall() * 1000) << ID_STEP_BITS)
+    def next(self, now_utc: float | None = None) -> int:
+        """Return a new id, above all before it; ``now_utc`` saves looking at the clock."""
+        at_utc = self._wall() if now_utc is None else now_utc
+        self._last = max(self._last + 1, int(at_utc * 1000) << ID_STEP_BITS)
         return self._last
 
-    def of(self, call_id: bytes) -> int:
+    def of(self, call_id: bytes, now_utc: float) -> int:
         """Return the id of a message: the one that was reserved for it, else a new one."""
-        return self._reserved.get(call_id) or self.next()
+        return self._reserved.get(call_id) or self.next(now_utc)
 
     def reserve(self, call_id: bytes, id: int) -> None:
         """Let a message that has an id already keep it, when it is stored."""
@@ -105,17 +107,19 @@ class Deposits:
             return None  # Its account has gone in the meantime.
         return self.deposit(request, inbox, cuts, now)
 
-    def deposit(self, request: Message, inbox: Inbox, cuts: Sequence[Cut], now: float) -> "Deposit":
-        """Begin to keep a request; nothing is written yet."""
+    def deposit(
+        self, request: Message, inbox: Inbox, cuts: Sequence[Cut], now: float, digest: bytes = b""
+    ) -> "Deposit":
+        """Begin to keep a request, of which ``digest`` may be known; nothing is written yet."""
         received_utc = self.wall()
         asked = rules.asked_of(request)
         message = StoredMessage(
-            id=self.ids.of(request.call_id),
+            id=self.ids.of(request.call_id, received_utc),
             aor=inbox.aor,
             account_id=inbox.account_id,
             sender=request.from_uri,
             call_id=request.call_id,
-            digest=digest_of(request),
+            digest=digest or digest_of(request),
             content_type=request.value(b"content-type") or b"",
             head=head_of(request, cuts, received_utc=received_utc),
             body=request.body,
@@ -155,13 +159,13 @@ class Deposit:
 
     __slots__ = (
         "_all",
-        "_begun_at",
         "_error",
         "_is_forked",
         "_is_open",
         "_is_shared",
         "_owed",
         "_refused",
+        "_sent_since",
         "_taken",
         "_waiters",
         "inbox",
@@ -177,7 +181,9 @@ class Deposit:
         self.is_kept = False
         self._is_open = True
         inbox.committing += 1  # So that neither the inbox nor a device in it is let go meanwhile.
-        self._begun_at = deposits.clock() - deposits.settings.answer_s  # At the earliest.
+        self._sent_since = (
+            NEVER  # When it was relayed, at the earliest, if it is stored after that.
+        )
         self._all = deposits
         self._is_forked = False
         self._is_shared = False
@@ -248,7 +254,8 @@ class Deposit:
                 ledger.add_shared(inbox, message, map(self._device, self._owed))
             else:
                 ledger.add(inbox, message)
-                self._all.welcome(inbox, self._begun_at)
+                if self._sent_since != NEVER:
+                    self._all.welcome(inbox, self._sent_since)
             self._catch_up()
         self._close()
         waiters, self._waiters = self._waiters, []
@@ -340,6 +347,7 @@ class Deposit:
     def _begin_late(self, now: float) -> None:
         """Write only now, when it is known who took the message."""
         if not self._taken:
+            self._sent_since = now - self._all.settings.answer_s
             self.begin(now)
             return
         self._is_shared = True

@@ -11,7 +11,6 @@ from sipgram.services.messaging.inbox import Inbox, Recognised
 from sipgram.services.messaging.stored_form import digest_of
 from sipgram.settings import MessagingSettings
 from sipgram.sip.message.message import Cut, Message
-from sipgram.sip.message.uri import Aor
 from sipgram.sip.preferences import NONE, Features, Preferences
 from sipgram.sip.proxy import Target
 from sipgram.sip.sink import Flow
@@ -52,9 +51,8 @@ class Recipient(Protocol):
     def bindings(self) -> Sequence[Device]:
         """Its contacts."""
 
-    @property
-    def aor(self) -> Aor:
-        """Its leading name."""
+    text: str
+    "Its leading name."
 
     @property
     def account_id(self) -> int:
@@ -140,9 +138,10 @@ class Messaging:
     ) -> Answer:
         """Store what cannot be delivered now, before the sender hears of it (D9, D10)."""
         assert self._deposits is not None
-        inbox = self._deposits.ledger.inbox(str(recipient.aor), recipient.account_id)
+        inbox = self._deposits.ledger.inbox(recipient.text, recipient.account_id)
         recipient.has_inbox = True
-        known = _recognised(inbox, request) if inbox.recent else None
+        digest = digest_of(request)
+        known = _recognised(inbox, request, digest) if inbox.recent else None
         if known is not None:
             return Commit(known.wait, _accepted)
         ready = _in_order(inbox, request, targets)
@@ -150,7 +149,7 @@ class Messaging:
         if ready and len(ready) == len(targets) and here.issuperset(inbox.devices):
             return Forward(_others(targets, source))
         cuts = _asserted(request) if account_id is not None else ()
-        deposit = self._deposits.deposit(request, inbox, cuts, now)
+        deposit = self._deposits.deposit(request, inbox, cuts, now, digest)
         if not ready:
             return Commit(lambda done: _begin(deposit, done, now), _accepted)
         forked = _others(ready, source)
@@ -187,9 +186,9 @@ def _in_order(inbox: Inbox, request: Message, targets: list[Device]) -> list[Dev
     return ready
 
 
-def _recognised(inbox: Inbox, request: Message) -> Recognised | None:
+def _recognised(inbox: Inbox, request: Message, digest: bytes) -> Recognised | None:
     """Return the stored message that a request repeats (D23)."""
-    known = inbox.recent.get(digest_of(request))
+    known = inbox.recent.get(digest)
     if known is None and (key := rules.asked_of(request).imdn_key):
         known = inbox.recent.get(key)
     return None if known is None else known[1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from email.utils import formatdate
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -24,22 +25,29 @@ def head_of(request: Message, cuts: Sequence[Cut], *, received_utc: float) -> by
     raw = request.raw
     start = raw.index(b"\n") + 1
     end = len(raw) - len(request.body)
-    gone = {(cut[0], cut[1]) for cut in cuts}
+    gone = [(cut[0], cut[1]) for cut in cuts]
     for name in OF_ONE_HOP:
         if request.has(name):
-            gone.update(request.spans(name))
+            gone += request.spans(name)
+    gone.sort()
     parts = []
-    for first, last in sorted(gone):
-        if first >= start:
+    for first, last in gone:
+        if first >= start:  # Not when it is among the cuts as well.
             parts.append(raw[start:first])
             start = last
     parts.append(raw[start:end])
     head = b"".join(parts).rstrip(b"\r\n") + b"\r\n"
     if not request.has(b"date"):
-        head += b"Date: " + formatdate(received_utc, usegmt=True).encode() + b"\r\n"
+        head += _date_line(int(received_utc))
     if head.count(b"\n") != head.count(b"\r\n"):  # Written by hand, from loopback.
         head = head.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     return head
+
+
+@lru_cache(maxsize=4)
+def _date_line(utc: int) -> bytes:
+    """Return the Date of a second; many messages come in one."""
+    return b"Date: " + formatdate(utc, usegmt=True).encode() + b"\r\n"
 
 
 def rebuilt(
