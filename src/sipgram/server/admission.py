@@ -26,6 +26,8 @@ from sipgram.sip.sink import Flow, is_websocket
 
 LOOPBACK: Final = (b"127.", b"::1")
 """On this machine nobody is limited by default (DESIGN.md §4)."""
+SOURCES_MAX: Final = 65_536
+"""Addresses of which that is remembered; beyond that all are looked at again."""
 PARTIES_MAX: Final = 65_536
 """From URIs whose account is remembered; beyond that all are looked up again."""
 PARTY_BYTES_MAX: Final = 256
@@ -86,6 +88,8 @@ class Gate:
         self._parties: dict[bytes, tuple[str, Account | None]] = {}
         self._tally = tally or Tally(lambda: 0.0)
         self._has_all = limits.on_loopback
+        # By address: what counts as one source, empty for those that are not limited.
+        self._sources: dict[bytes, bytes] = {}
         self._rates = Rates(limits, self._tally)
         self._guesses = Guesses(limits)
         self._blocked = BlockList(limits)
@@ -103,9 +107,10 @@ class Gate:
             return None
         if peers.has_federation and peers.is_visitor(request, flow):
             return VISITOR
-        is_limited = self._has_all or not flow.host.startswith(LOOPBACK)
-        host = flow.host if b":" not in flow.host else source_of(flow.host)
-        if is_limited and self._guesses.is_suspect(host, now):
+        host = self._sources.get(flow.host)
+        if host is None:
+            host = self._source_of(flow.host)
+        if host and self._guesses.is_suspect(host, now):
             self._check_guesses(request, flow, host, now)
         registering = request.method == b"REGISTER"
         proxy = request.method not in AS_UAS
@@ -121,7 +126,7 @@ class Gate:
             proxy=proxy,
         )
         if isinstance(found, Denied):
-            if is_limited:
+            if host:
                 self._note_denied(request, found, host, now)
             lines = self._authenticator.challenge_lines(
                 realm, proxy=proxy, stale=found.stale, now=now
@@ -132,7 +137,7 @@ class Gate:
             raise Refusal(407 if proxy else 401, "", lines)
         if claimed is None or claimed.id != found.id:
             raise Refusal(403, f"{'To' if registering else 'From'} Is Not Yours: {shown(party)}")
-        if is_limited:
+        if host:
             self._rates.take(request.method, found.id, now)
             if registering:
                 self._guesses.right(found.user, host, flow.port, now)
@@ -162,6 +167,13 @@ class Gate:
     def has_blocked(self) -> bool:
         """Whether addresses are blocked."""
         return self._blocked.has_networks
+
+    def _source_of(self, host: bytes) -> bytes:
+        if len(self._sources) >= SOURCES_MAX:
+            self._sources.clear()
+        is_limited = self._has_all or not host.startswith(LOOPBACK)
+        source = self._sources[host] = source_of(host) if is_limited else b""
+        return source
 
     def _check_guesses(self, request: Message, flow: Flow, host: bytes, now: float) -> None:
         for name, _ in _claims_in(request):
@@ -218,6 +230,8 @@ class Gate:
 
 def source_of(host: bytes) -> bytes:
     """Return the network that counts as one source: of IPv6 the 64 bits that a customer gets."""
+    if b":" not in host:
+        return host
     network = ipaddress.ip_network((host.decode("ascii"), 64), strict=False)
     return str(network.network_address).encode()
 

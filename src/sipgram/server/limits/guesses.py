@@ -57,6 +57,11 @@ class Guesses:
         self._names_until = 0.0  # Until then some account is guessed at from many addresses.
         self._known: OrderedDict[tuple[str, bytes], tuple[float, int]] = OrderedDict()
 
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """How many pairs, addresses, accounts and homes are remembered."""
+        return len(self._pairs.at), len(self._hosts.at), len(self._names.at), len(self._known)
+
     def is_suspect(self, host: bytes, now: float) -> bool:
         """Say whether ``is_stopped`` has to be asked at all: cheap, for each request."""
         return host in self._hosts.at or now < self._names_until

@@ -24,6 +24,11 @@ class Rates:
             method: (float(limit), {}) for method, limit in limits.items() if limit
         }
 
+    @property
+    def count(self) -> int:
+        """How many buckets there are."""
+        return sum(len(buckets) for _, buckets in self._kinds.values())
+
     def take(self, method: bytes, account_id: int, now: float) -> None:
         """Take a token.
 
