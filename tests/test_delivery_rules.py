@@ -23,9 +23,6 @@ ROWS = (
 """What an answer of a device means."""
 NOT_YET = {
     "d8": "console, bots and API listeners as one virtual device",
-    "d20": "receipts",
-    "d24": "receipts",
-    "row_415_488_on_cpim": "receipts",
 }
 """Of docs/delivery.md, "Not yet"."""
 

@@ -242,7 +242,7 @@ def refuse(house: House, phone: RecordingFlow, status: int = 415) -> Message:
 
 
 @pytest.mark.parametrize("status", [415, 488])
-def test_d20_cpim_is_tried_again_as_text_in_the_same_fork(status: int) -> None:
+def test_row_415_488_on_cpim_d20_is_tried_again_as_text_in_the_same_fork(status: int) -> None:
     house = House()
     alice = house.bind("alice", port=5070)
     phone = house.bind("bob")
