@@ -144,6 +144,8 @@ class Endpoint:
         self.connections: set[TcpFlow] = set()
         self.refused = 0
         "Connections closed at once because there were too many."
+        self.on_refused: Callable[[TcpFlow], None] = lambda flow: None
+        "Hears of each of them."
         self._sources: Counter[bytes] = Counter()
 
     # ---- opening and closing ---------------------------------------------------------------
@@ -352,6 +354,7 @@ class Endpoint:
         is_over = not flow.is_loopback and sources[flow.host] >= limits.connections_per_source_max
         if is_over or len(self.connections) >= limits.connections_max:
             self.refused += 1
+            self.on_refused(flow)
             return False
         sources[flow.host] += 1
         self.connections.add(flow)

@@ -143,6 +143,7 @@ async def build(
     certificates = _certificates(settings)
     web = build_web(settings, locations)
     endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
+    endpoint.on_refused = tally.note_connection
     outward = build_outward(settings, endpoint, locations, peers, entropy)
     rows = BindingRows(kept.engine, kept.writer, wall=kept.wall, certain=kept.wall.certain)
     keep_alives = _keep_alives(settings, endpoint)

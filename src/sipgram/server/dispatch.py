@@ -189,7 +189,8 @@ class Dispatcher:
             if error.status not in (403, 404) or not self._may_be_elsewhere(request):
                 raise
             return self._elsewhere(error, request, routes, account_id, flow, now)
-        if isinstance(answer, Forward) and is_sips(request.uri):
+        is_plain = request.uri.startswith(b"sip:")  # Nearly always.
+        if not is_plain and isinstance(answer, Forward) and is_sips(request.uri):
             answer.targets = secure(answer.targets)
         if (gate is not None or routes) and isinstance(answer, Forward):
             answer.cuts = self._cuts(request, routes, is_trusted=account_id is None)

@@ -1,5 +1,9 @@
 """What nobody may have too much of (issue 4, admission): rates, guesses, scanners, blocked networks."""
 
+import asyncio
+from pathlib import Path
+
+import httpx
 import pytest
 
 from sipgram.errors import Refusal
@@ -16,6 +20,7 @@ from sipgram.testing.messages import request
 from sipgram.testing.recording import RecordingFlow
 
 from .node import Node, texted, with_credentials
+from .running import Serve
 
 OFFICE = b"192.0.2.9"
 """A NAT with several phones behind it."""
@@ -279,3 +284,26 @@ def test_a_register_for_another_domain_is_403() -> None:
 
     answer: Message = node.ask(raw)
     assert answer.status == 403
+
+
+async def test_connections_over_the_limit_are_counted_on_metrics(tmp_path: Path) -> None:
+    arguments = ("--auth", "none", "--http", "127.0.0.1:0", "--listen", "tcp:127.0.0.1:0")
+    environment = {"SIPGRAM_TRANSPORT__CONNECTIONS_MAX": "1"}
+    async with Serve(*arguments, data=tmp_path / "data", environment=environment) as serve:
+        await serve.ready()
+        opened = []
+        for n in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", serve.port("tcp"))
+            opened.append(writer)
+            if n:
+                assert await reader.read() == b""
+            else:
+                writer.write(b"\r\n\r\n")
+                assert await reader.readexactly(2) == b"\r\n"
+        async with httpx.AsyncClient(trust_env=False) as client:
+            page = (await client.get(f"http://127.0.0.1:{serve.port('http')}/metrics")).text
+        log = await serve.stop()
+        for writer in opened:
+            writer.close()
+    assert 'sipgram_refused_total{reason="connections"} 2.0' in page
+    assert log.count("reason=connections") == 1

@@ -5,6 +5,8 @@ from typing import Final
 
 import structlog
 
+from sipgram.sip.sink import Flow
+
 log = structlog.get_logger("sipgram.server")
 
 LOG_EVERY_S: Final = 60.0
@@ -17,6 +19,10 @@ class Tally:
         self._clock = clock
         self.counts: dict[str, int] = {}
         self._logged: dict[str, tuple[float, int]] = {}
+
+    def note_connection(self, flow: Flow) -> None:
+        """Count a connection that was closed at once, since there were too many."""
+        self.note("connections", address=flow.host.decode())
 
     def note(self, reason: str, **detail: object) -> None:
         """Count a refusal; ``detail`` is of this one, which may stand for many."""
