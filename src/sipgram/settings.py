@@ -114,6 +114,18 @@ class PushSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """Whose messages are kept with their bodies once all devices have them; nobody's by default."""
+
+    domains: tuple[str, ...] = ()
+    "Domains whose accounts have a history of what they send and get."
+    accounts: tuple[str, ...] = ()
+    "Single accounts likewise, as alice@example.com."
+    days: float = 30.0
+    "How long after its receipt a message stays in a history."
+
+
+@dataclass(frozen=True, slots=True)
 class ListSettings:
     """One MESSAGE to many recipients (RFC 5365)."""
 
@@ -342,6 +354,7 @@ class Settings:
     registrar: RegistrarSettings = field(default_factory=RegistrarSettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
     push: PushSettings = field(default_factory=PushSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
     lists: ListSettings = field(default_factory=ListSettings)
     calls: CallSettings = field(default_factory=CallSettings)
     events: EventSettings = field(default_factory=EventSettings)

@@ -116,16 +116,30 @@ def passwd(
 
 @users.command()
 def remove(aor: Address, data: Data = DATA, database: Database = None) -> None:
-    """Remove an account and everything that is its own."""
+    """Remove an account and everything that is its own, its messages too."""
 
-    async def work(rows: "AccountRows") -> None:
+    async def work(engine: "AsyncEngine") -> None:
+        import time
+
         from sipgram.services.auth.rules import parse_name
+        from sipgram.services.auth.sql import AccountRows
+        from sipgram.services.messaging.operator.purge import Purge
 
         name = parse_name(aor)
-        await rows.remove(name)
+        await AccountRows(engine).remove(name, now_utc=time.time())
+        purge = Purge(engine, wall=time.time)
+        while await purge.removals():
+            pass  # A server that runs does the same; each step is a transaction of its own.
         typer.echo(f"removed {name}")
 
-    _run(work, data=data, database=database, hint="sipgram user list shows the accounts")
+    run(
+        work,
+        data=data,
+        database=database,
+        command="sipgram user",
+        hint="sipgram user list shows the accounts",
+        missing="no accounts yet",
+    )
 
 
 @users.command()

@@ -28,8 +28,18 @@ COMMANDS: Final = {
     "listen": Command("sipgram.cli.listen", "listen", "Register and print what comes in."),
     "register": Command("sipgram.cli.register", "register", "Register once."),
     "options": Command("sipgram.cli.options", "options", "Ask what a target can do."),
-    "messages": Command("sipgram.cli.messages", "messages", "See what became of stored messages."),
-    "device": Command("sipgram.cli.messages", "devices", "See which devices are waited for."),
+    "messages": Command(
+        "sipgram.cli.operator.messages", "messages", "See what became of messages."
+    ),
+    "device": Command(
+        "sipgram.cli.operator.devices", "devices", "See which devices are waited for."
+    ),
+    "backup": Command(
+        "sipgram.cli.operator.backup", "backup", "Write a backup, also while serving."
+    ),
+    "restore": Command("sipgram.cli.operator.backup", "restore", "Put a backup in place."),
+    "import": Command("sipgram.cli.operator.moving", "imports", "Take over from another server."),
+    "db": Command("sipgram.cli.operator.schema", "schema", "See and upgrade the schema."),
     "publish": Command("sipgram.cli.presence", "publish", "Publish how you are."),
     "watch": Command("sipgram.cli.presence", "watch", "Watch somebody's presence."),
     "winfo": Command("sipgram.cli.presence", "winfo", "Watch who watches you."),

@@ -7,13 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Column, Table, bindparam, delete, update
+from sqlalchemy import (
+    Column,
+    Float,
+    LargeBinary,
+    Table,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.sql.dml import UpdateBase
 
 from sipgram.db import http_tables, tables
 
+ATTEMPTS_KEPT: Final = 32
+"""Of each copy, the latest."""
 MANY: Final = 16
 """Rows of one statement: each costs SQLite a quarter less so than by itself."""
 
@@ -58,22 +72,77 @@ def _message_statements() -> tuple[Statement, ...]:
         tables.devices,
     )
     its_id = (messages.c.id,)
-    end = (messages.c.state, messages.c.finished_utc, messages.c.due_utc)
-    erased = (*end, messages.c.head, messages.c.body)
     return (
         _insert("message_put", messages),
         _update("message_share", messages, (messages.c.is_for_all,), its_id),
-        _update("message_erase", messages, erased, its_id),
+        _finish(),
         _delete("message_drop", messages, its_id),
         _upsert("copy_put", copies, _names(copies)),
         # Written late, it must not undo what is there.
         _insert("copy_wait", copies, is_lenient=True),
         _delete("copies_drop", copies, (copies.c.message_id,)),
-        _upsert("attempt_put", attempts, _names(attempts)),
+        _attempt(),
         _delete("attempts_drop", attempts, (attempts.c.message_id,)),
         _upsert("device_put", devices, _names(devices)),
         _delete("device_drop", devices, (devices.c.aor, devices.c.device)),
     )
+
+
+def _finish() -> Statement:
+    """End a message: without history its body is erased (D36)."""
+    messages = tables.messages
+    is_kept = messages.c.kept != literal_column("0")
+    statement = (
+        update(messages)
+        .values(
+            head=case((is_kept, messages.c.head), else_=bindparam("new_head", type_=LargeBinary)),
+            body=case((is_kept, messages.c.body), else_=bindparam("new_body", type_=LargeBinary)),
+            state=bindparam("new_state"),
+            finished_utc=bindparam("new_finished_utc"),
+            due_utc=case(
+                (is_kept, messages.c.received_utc + bindparam("history_s", type_=Float)),
+                else_=bindparam("new_due_utc", type_=Float),
+            ),
+        )
+        # What a command cancelled meanwhile may yet have been delivered; nothing else ends twice.
+        .where(
+            messages.c.id == bindparam("its_id"),
+            messages.c.state.in_((literal_column("'waiting'"), literal_column("'cancelled'"))),
+        )
+    )
+    columns = (
+        "new_head",
+        "new_body",
+        "new_state",
+        "new_finished_utc",
+        "history_s",
+        "new_due_utc",
+        "its_id",
+    )
+    return _compiled("message_finish", statement, columns)
+
+
+def _attempt() -> Statement:
+    """Add an attempt to its copy's, over the oldest when there are ``ATTEMPTS_KEPT``."""
+    attempts = tables.attempts
+    its_copy = (attempts.c.message_id, attempts.c.device)
+    values: dict[str, Any] = {name: bindparam(name) for name in ("message_id", "device")}
+    columns = ["message_id", "device"]
+    for name in ("place", "number"):
+        binds = [bindparam(f"{name}_{column.name}", type_=column.type) for column in its_copy]
+        columns += [bind.key for bind in binds]
+        pairs = zip(its_copy, binds, strict=True)
+        last = func.coalesce(func.max(attempts.c.number), literal_column("-1"))
+        number = last + literal_column("1")
+        number = number % literal_column(str(ATTEMPTS_KEPT)) if name == "place" else number
+        query = select(number).where(*(column == bind for column, bind in pairs))
+        values[name] = query.scalar_subquery()
+    others = [name for name in _names(attempts) if name not in values]
+    insert = postgresql.insert(attempts).values({**values, **{n: bindparam(n) for n in others}})
+    keys = {column.name for column in attempts.primary_key}
+    news = {name: insert.excluded[name] for name in _names(attempts) if name not in keys}
+    upsert = insert.on_conflict_do_update(index_elements=sorted(keys), set_=news)
+    return _compiled("attempt_put", upsert.inline(), (*columns, *others))
 
 
 def _event_statements() -> tuple[Statement, ...]:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    literal_column,
 )
 
 metadata = MetaData()
@@ -128,14 +129,37 @@ messages = Table(
     Column("imdn_key", LargeBinary, nullable=False),
     # Its sender asked for a negative receipt (D15).
     Column("wants_failure", Boolean, nullable=False),
-    Index("messages_due_utc", "due_utc"),
+    # Whose history it is in, a sum of KEPT_FOR_*: then the body stays when the last copy ends.
+    Column("kept", Integer, nullable=False, server_default="0"),
+    Column("sender_id", Integer, nullable=False, server_default="0"),
 )
-"""Accepted messages (D19). ``state`` is waiting, delivered, refused or expired.
+"""Accepted messages (D19). ``state`` is waiting, delivered, failed, expired or cancelled.
 
 ``is_for_all`` says that nobody has taken it: it waits for every device of the account that has
 no ended copy, those that come later too (D7). Else it waits where a row of ``copies`` says so.
 ``account_id`` is 0 under ``--auth none``; no foreign key, whose check each row would pay for.
+``sender_id`` is the sender's account, when it has one here.
 """
+
+KEPT_FOR_RECIPIENT = 1
+KEPT_FOR_SENDER = 2
+
+is_waiting = messages.c.state == literal_column("'waiting'")
+"""In a query as a literal, since only then an engine knows that the partial indexes hold all."""
+is_over = messages.c.state != literal_column("'waiting'")
+is_dead = is_over & (messages.c.state != literal_column("'delivered'"))
+
+# What waits is written often and found by time alone: its two indexes only grow at their ends.
+# What is over is found by all that people ask for.
+for _name, _columns, _where in (
+    ("messages_waiting", (messages.c.id,), is_waiting),
+    ("messages_waiting_due", (messages.c.due_utc,), is_waiting),
+    ("messages_over_due", (messages.c.due_utc,), is_over),
+    ("messages_over_aor", (messages.c.aor, messages.c.id), is_over),
+    ("messages_over_sender", (messages.c.sender, messages.c.id), is_over),
+    ("messages_dead", (messages.c.state, messages.c.id), is_dead),
+):
+    Index(_name, *_columns, sqlite_where=_where, postgresql_where=_where)
 
 copies = Table(
     "copies",
@@ -147,6 +171,7 @@ copies = Table(
     Column("status", Integer, nullable=False),
     Column("contact", LargeBinary, nullable=False),
     Column("at_utc", Float, nullable=False),
+    Column("flow", Text, nullable=False, server_default=""),
 )
 """What became of a message at one device: waiting, taken or refused."""
 
@@ -157,6 +182,7 @@ attempts = Table(
     Column("device", LargeBinary, primary_key=True),
     # Counts the attempts round and round, so that a copy keeps its latest.
     Column("place", Integer, primary_key=True),
+    Column("number", Integer, nullable=False, server_default="0"),
     Column("at_utc", Float, nullable=False),
     Column("contact", LargeBinary, nullable=False),
     Column("flow", Text, nullable=False),
@@ -177,6 +203,47 @@ devices = Table(
     Column("push", LargeBinary),
 )
 """Devices that are away (D7); those that are there are in ``bindings``."""
+
+message_changes = Table(
+    "message_changes",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("message_id", BigInteger, nullable=False),
+    Column("aor", Text, nullable=False),
+    Column("device", LargeBinary, nullable=False),
+    Column("at_utc", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""News: what a command did to messages and devices, in order; a running server follows it."""
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("account_id", Integer, primary_key=True, autoincrement=False),
+    Column("aor", Text, nullable=False),
+    Column("at_utc", Float, nullable=False),
+)
+"""Accounts that are gone, whose messages and devices have yet to go (D36)."""
+
+readings = Table(
+    "readings",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("message_id", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at_utc", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Which administrator read the body of which message (D36)."""
+
+imports = Table(
+    "imports",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("at_utc", Float, nullable=False),
+)
+"""Messages that were taken from another server's database, so that none is taken twice."""
 
 subscriptions = Table(
     "subscriptions",

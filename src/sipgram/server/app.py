@@ -26,6 +26,7 @@ from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher, Service
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.limits.tally import Tally
+from sipgram.server.parts.keeping import Keeping, build_keeping
 from sipgram.server.parts.lists import build_lists
 from sipgram.server.parts.presence import PresenceParts, build_presence
 from sipgram.server.parts.push import PushParts, build_push
@@ -41,7 +42,6 @@ from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
-from sipgram.services.messaging.sql import MessageRows
 from sipgram.services.push.service import Pusher
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
@@ -89,7 +89,7 @@ class Server:
     engine: AsyncEngine
     writer: Writer
     wall: WallClock
-    mailroom: Mailroom
+    keeping: Keeping
     calls: Calls
     keep_alives: KeepAlives
     pusher: Pusher
@@ -101,6 +101,11 @@ class Server:
     outward: Outward
     tally: Tally
     listeners: tuple[Address, ...] = ()
+
+    @property
+    def mailroom(self) -> Mailroom:
+        """Who keeps messages."""
+        return self.keeping.mailroom
 
     def close_idle(self, now: float) -> None:
         """Close connections that hold neither a binding nor a dialog and are long silent (D27)."""
@@ -133,7 +138,8 @@ async def build(
     own_addresses: set[tuple[str, int]] = set()
     kept = await _open_database(settings, entropy)
     brancher = Brancher(kept.secret, node=NodeId(settings.server.node))
-    mailroom = _mailroom(kept, settings, brancher)
+    keeping = build_keeping(kept.engine, kept.writer, kept.wall, settings, brancher)
+    mailroom = keeping.mailroom
     locations = _locations(settings, kept.accounts, own_addresses, mailroom)
     peers, tally = build_peers(settings, locations), Tally(loop.time)
     gate = _gate(settings, kept, locations, entropy, peers, tally)
@@ -172,7 +178,7 @@ async def build(
     server = Server(
         *(settings, endpoint, dispatcher, locations, kept.accounts, gate, kept.engine, kept.writer),
         kept.wall,
-        *(mailroom, calls, keep_alives, push.pusher, contacts),
+        *(keeping, calls, keep_alives, push.pusher, contacts),
         *(presence, certificates, api, web),
         outward=outward,
         tally=tally,
@@ -185,7 +191,7 @@ async def _start(
     server: Server, registrar: Registrar, rows: BindingRows, own_addresses: set[tuple[str, int]]
 ) -> None:
     """Open the listeners, and take back what was kept."""
-    await _load_messages(server.mailroom)  # Before anybody is served: order depends on it (D16).
+    await server.keeping.load()
     await _listen(server)
     own_addresses.update(server.endpoint.own_addresses())
     await _restore(server, registrar, rows)
@@ -285,24 +291,6 @@ def _calls(
         answer_s=settings.messaging.answer_s,
         clock=asyncio.get_running_loop().time,
         rearm=endpoint.after_batch,
-    )
-
-
-async def _load_messages(mailroom: Mailroom) -> None:
-    waiting = await mailroom.load()
-    if waiting:
-        log.info("messages wait", count=waiting)
-
-
-def _mailroom(kept: "_Kept", settings: Settings, brancher: Brancher) -> Mailroom:
-    record_s = settings.messaging.record_s
-    return Mailroom(
-        MessageRows(kept.engine, kept.writer, wall=kept.wall, record_s=record_s),
-        settings=settings.messaging,
-        brancher=brancher,
-        clock=asyncio.get_running_loop().time,
-        wall=kept.wall,
-        certain=kept.wall.certain,
     )
 
 

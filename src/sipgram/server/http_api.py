@@ -21,7 +21,7 @@ from sipgram.services.keys.sql import KeyRows
 from sipgram.services.messaging.injection import Injector
 from sipgram.services.messaging.ledger import MessageNews
 from sipgram.services.messaging.mailroom import Mailroom
-from sipgram.services.messaging.records import MessageRecords
+from sipgram.services.messaging.operator.records import MessageRecords
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.outbox import http as outbox_http
 from sipgram.services.outbox.desk import Desk

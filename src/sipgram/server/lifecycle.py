@@ -1,12 +1,10 @@
 """The server's life: start, say what listens, work, drain on SIGTERM, end."""
 
 import asyncio
-import fcntl
 import gc
-import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
+from sipgram.db.engine import database_url
+from sipgram.db.locks import alone_in, alone_on
 from sipgram.errors import SettingsError, Unavailable
 from sipgram.http.app import HttpServer
 from sipgram.http.app import build as build_http
@@ -23,6 +23,7 @@ from sipgram.server.app import Server, build
 from sipgram.server.configuration import http_address
 from sipgram.server.metrics import registry_of
 from sipgram.server.parts.time_keeping import keep_time
+from sipgram.services.messaging.operator.purge import keep_house
 from sipgram.settings import Settings
 
 log = structlog.get_logger("sipgram.server")
@@ -33,7 +34,6 @@ SWEEP_AORS = 500
 """AoRs looked through for expired bindings in one turn; well under 5 ms."""
 ACCOUNTS_EVERY_S = 0.5
 DRAIN_LOOK_S = 0.02
-LOCK_NAME = "sipgram.lock"
 RENEW_EVERY_S = 86_400.0
 GC_THRESHOLD = 200_000
 """Generation 0 rarely fills: nothing on the hot path makes reference cycles."""
@@ -50,7 +50,11 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        stack.enter_context(_alone_in(Path(settings.server.data)))
+        data = Path(settings.server.data)
+        stack.enter_context(alone_in(data))
+        lock = await stack.enter_async_context(
+            alone_on(settings.server.database or database_url(data))
+        )
         if with_demo:
             await demo.add_accounts(settings)
         server = await build(settings)
@@ -63,6 +67,10 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
         tasks = await stack.enter_async_context(_Background())
         tasks.start(_probe_lag(loop, lag))
         tasks.start(_sweep(server, loop))
+        if lock is not None:
+            tasks.start(lock.watch(stop.set))
+        tasks.start(server.keeping.follow())
+        tasks.start(keep_house(server.keeping.purge))
         tasks.start(_follow_documents(server))
         tasks.start(server.pusher.run())
         tasks.start(keep_time(server.wall, server.writer))
@@ -81,29 +89,6 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
             say(demo.instructions(settings, server.listeners))
         await stop.wait()
         await _drain(server, settings.server.drain_s)
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the data folder: two servers in one would each restore the other's bindings.
-
-    Raises:
-        SettingsError: another server has it, or it cannot be written to.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise SettingsError(f"data folder cannot be used: {folder}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise SettingsError(f"another sipgram serves from this data folder: {folder}") from error
-    try:
-        yield
-    finally:
-        os.close(lock)
 
 
 async def _serve_http(

@@ -20,6 +20,7 @@ from sipgram.server.routing.peers import Peers
 from sipgram.server.ways import NoSockets, Sockets, Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.store import Account
+from sipgram.services.messaging.history import NOBODYS, History
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.store import MessageStore
@@ -152,6 +153,7 @@ class Node:
         messaging: MessagingSettings | None = None,
         routing: RoutingSettings | None = None,
         limits: LimitSettings | None = None,
+        history: History = NOBODYS,
     ) -> None:
         """With ``store`` messages are kept for devices that are away; ``routing`` leads outside."""
         self.routing = routing or RoutingSettings()
@@ -164,7 +166,9 @@ class Node:
         accounts: Accounts = self.household if has_digest else OpenAccounts()
         brancher = Brancher(SECRET, node=NodeId("n1"))
         settings = messaging or MessagingSettings()
-        self.mailroom = None if store is None else self._mailroom(store, settings, brancher)
+        self.mailroom = (
+            None if store is None else self._mailroom(store, settings, brancher, history)
+        )
         self.locations = Locations(
             (DOMAIN,),
             accounts=accounts,
@@ -226,7 +230,11 @@ class Node:
         )
 
     def _mailroom(
-        self, store: MessageStore, settings: MessagingSettings, brancher: Brancher
+        self,
+        store: MessageStore,
+        settings: MessagingSettings,
+        brancher: Brancher,
+        history: History,
     ) -> Mailroom:
         wall = WallClock(lambda: self.clock.now + self.wall_lead, self.clock)
         return Mailroom(
@@ -234,6 +242,7 @@ class Node:
             settings=settings,
             brancher=brancher,
             clock=self.clock,
+            history=history,
             wall=wall,
             certain=wall.certain,
         )

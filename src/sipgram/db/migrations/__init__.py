@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sipgram.db import tables
 from sipgram.errors import SettingsError, Unavailable
 
-SCHEMA = 7
+SCHEMA = 9
 """The newest revision that this program knows."""
 
-SCHEMA_COMPAT = 1
+SCHEMA_COMPAT = 8
 """The oldest ``SCHEMA`` that can still use what this program writes."""
 
 _LOCK = 0x73697067

@@ -31,6 +31,12 @@ class AccountRows:
     async def add(self, name: Name, *, password: str, now_utc: float) -> AccountId:
         """Make an account; ``SettingsError`` when its name or one differing by case exists."""
         check_password(password)
+        return await self.add_hashed(name, kept_hashes(name, password), now_utc=now_utc)
+
+    async def add_hashed(
+        self, name: Name, hashes: Iterable[tuple[str, str, str]], *, now_utc: float
+    ) -> AccountId:
+        """Make an account of (algorithm, username, HA1), whose realm is its domain."""
         if not name.domain:
             raise SettingsError(f"an account is called user@domain; make this an alias: {name}")
         async with self._transaction() as connection:
@@ -40,8 +46,17 @@ class AccountRows:
             assert made is not None  # An insert of one row has a key.
             account_id = AccountId(made[0])
             await self._name(connection, account_id, name)
-            await self._keep(connection, account_id, name, password)
+            await self._keep_hashes(connection, account_id, name, hashes)
         return account_id
+
+    async def find(self, name: Name) -> AccountRecord | None:
+        """Return who is called exactly ``name``."""
+        async with self._transaction() as connection:
+            try:
+                account_id, _ = await self._found(connection, name)
+            except SettingsError:
+                return None
+            return (await self._records(connection, [account_id]))[0]
 
     async def set_password(self, name: Name, password: str) -> None:
         """Give the account that is called ``name`` another password."""
@@ -67,10 +82,15 @@ class AccountRows:
             await connection.execute(update(tables.accounts).where(mine).values(takes_lists=takes))
             await self._tell(connection, account_id)
 
-    async def remove(self, name: Name) -> None:
-        """Remove an account and all that hangs on it; its id is never used again (D4)."""
+    async def remove(self, name: Name, *, now_utc: float = 0.0) -> None:
+        """Remove an account and all that hangs on it; its id is never used again (D4).
+
+        Its mail goes in steps, by the note in ``removals`` (D36).
+        """
         async with self._transaction() as connection:
-            account_id, _ = await self._found(connection, name)
+            account_id, leading = await self._found(connection, name)
+            note = {"account_id": account_id, "aor": str(leading), "at_utc": now_utc}
+            await connection.execute(insert(tables.removals).values(note))
             mine = tables.accounts.c.id == account_id
             await connection.execute(delete(tables.accounts).where(mine))
             await self._tell(connection, account_id)
@@ -156,6 +176,15 @@ class AccountRows:
     async def _keep(
         self, connection: AsyncConnection, account_id: AccountId, name: Name, password: str
     ) -> None:
+        await self._keep_hashes(connection, account_id, name, kept_hashes(name, password))
+
+    async def _keep_hashes(
+        self,
+        connection: AsyncConnection,
+        account_id: AccountId,
+        name: Name,
+        hashes: Iterable[tuple[str, str, str]],
+    ) -> None:
         rows = [
             {
                 "account_id": account_id,
@@ -164,7 +193,7 @@ class AccountRows:
                 "realm": name.domain,
                 "ha1": ha1,
             }
-            for algorithm, username, ha1 in kept_hashes(name, password)
+            for algorithm, username, ha1 in hashes
         ]
         await connection.execute(insert(tables.credentials), rows)
         await self._tell(connection, account_id)

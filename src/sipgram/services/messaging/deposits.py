@@ -1,15 +1,22 @@
 """Messages on their way to disk: nothing is promised before it is there (DELIVERY.md D9 to D11)."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from contextlib import suppress
+from typing import Final, NamedTuple, Protocol
 
 from sipgram.errors import Refusal, Unavailable
 from sipgram.services.answers import Done
 from sipgram.services.messaging import rules
+from sipgram.services.messaging.history import NOBODYS, History
 from sipgram.services.messaging.inbox import Device, Inbox
 from sipgram.services.messaging.ledger import Ledger
 from sipgram.services.messaging.live import LiveBranch, LiveBranches
-from sipgram.services.messaging.store import CopyOutcome, MessageStore, StoredMessage
+from sipgram.services.messaging.store import (
+    CopyOutcome,
+    FailedAttempt,
+    MessageStore,
+    StoredMessage,
+)
 from sipgram.services.messaging.stored_form import digest_of, head_of
 from sipgram.settings import MessagingSettings
 from sipgram.sip.keeping import Concluded, KeptTarget, Verdict
@@ -66,6 +73,14 @@ class Drains(Protocol):
         """Something waits for a device, which may be there."""
 
 
+class _Said(NamedTuple):
+    """What a device answered, 0 for nothing, and over which flow."""
+
+    status: int
+    contact: bytes
+    flow: str
+
+
 class Deposits:
     """Begins to keep messages; what is common to all of them."""
 
@@ -81,6 +96,7 @@ class Deposits:
         clock: Callable[[], float],
         wall: Callable[[], float],
         ids: MessageIds,
+        history: History = NOBODYS,
     ) -> None:
         """``inbox_of`` returns the inbox of a Request-URI; it raises Refusal like a look-up."""
         self.ledger = ledger
@@ -90,6 +106,7 @@ class Deposits:
         self.clock = clock
         self.wall = wall
         self.ids = ids
+        self.history = history
         self.stored = 0
         self._inbox_of = inbox_of
         self._bindings_of = bindings_of
@@ -108,9 +125,20 @@ class Deposits:
         return self.deposit(request, inbox, cuts, now)
 
     def deposit(
-        self, request: Message, inbox: Inbox, cuts: Sequence[Cut], now: float, digest: bytes = b""
+        self,
+        request: Message,
+        inbox: Inbox,
+        cuts: Sequence[Cut],
+        now: float,
+        digest: bytes = b"",
+        *,
+        sender_id: int = 0,
+        is_record: bool = False,
     ) -> "Deposit":
-        """Begin to keep a request, of which ``digest`` may be known; nothing is written yet."""
+        """Begin to keep a request, of which ``digest`` may be known; nothing is written yet.
+
+        ``is_record``: every device is there, and only a history wants it on disk.
+        """
         received_utc = self.wall()
         asked = rules.asked_of(request)
         message = StoredMessage(
@@ -127,8 +155,10 @@ class Deposits:
             expires_utc=rules.expires_utc(request, received_utc),
             imdn_key=asked.imdn_key,
             wants_failure=asked.wants_failure,
+            kept=self.history.kept(inbox.aor, request.from_uri),
+            sender_id=sender_id,
         )
-        return Deposit(message, inbox, self)
+        return Deposit(message, inbox, self, is_record=is_record)
 
     def welcome(self, inbox: Inbox, since: float) -> None:
         """Know the devices that came while nobody had the message yet: it waits for them too (D7)."""
@@ -162,6 +192,7 @@ class Deposit:
         "_error",
         "_is_forked",
         "_is_open",
+        "_is_record",
         "_is_shared",
         "_owed",
         "_refused",
@@ -174,8 +205,11 @@ class Deposit:
         "message",
     )
 
-    def __init__(self, message: StoredMessage, inbox: Inbox, deposits: Deposits) -> None:
+    def __init__(
+        self, message: StoredMessage, inbox: Inbox, deposits: Deposits, *, is_record: bool = False
+    ) -> None:
         self.message = message
+        self._is_record = is_record
         self.inbox = inbox
         self.is_begun = False
         self.is_kept = False
@@ -188,9 +222,9 @@ class Deposit:
         self._is_forked = False
         self._is_shared = False
         self._error: Exception | None = None
-        self._owed: dict[bytes, tuple[int, bytes]] = {}
-        self._refused: dict[bytes, tuple[int, bytes]] = {}
-        self._taken: dict[bytes, tuple[int, bytes]] = {}
+        self._owed: dict[bytes, _Said] = {}
+        self._refused: dict[bytes, _Said] = {}
+        self._taken: dict[bytes, _Said] = {}
         self._waiters: list[Done] = []
 
     # ---- writing ---------------------------------------------------------------------------
@@ -272,12 +306,15 @@ class Deposit:
 
     def _catch_up(self) -> None:
         """Book what became known while the message was being written."""
-        for instance, (status, contact) in self._taken.items():
+        ledger = self._all.ledger
+        for instance, (status, contact, flow) in self._taken.items():
             device = self._device(instance)
-            self._all.ledger.take(device, self.message, status=status, contact=contact)
-        for instance, (status, contact) in self._refused.items():
+            ledger.take(device, self.message, status=status, contact=contact, flow=flow)
+        for instance, (status, contact, flow) in self._refused.items():
             device = self._device(instance)
-            self._all.ledger.refuse(device, self.message, status=status, contact=contact)
+            ledger.refuse(device, self.message, status=status, contact=contact, flow=flow)
+        for instance, said in self._owed.items():
+            self._note(instance, said)
 
     def _look(self, now: float) -> None:
         """Have it delivered to devices that are there after all, once no fork is at it."""
@@ -292,10 +329,10 @@ class Deposit:
     def on_taken(self, target: KeptTarget, status: int, now: float) -> None:
         instance = target.instance
         self._owed.pop(instance, None)
-        self._taken[instance] = (status, target.uri)
+        said = self._taken[instance] = _Said(status, target.uri, str(target.flow))
         if self.is_kept:
             device = self._device(instance)
-            self._all.ledger.take(device, self.message, status=status, contact=target.uri)
+            self._all.ledger.take(device, self.message, **said._asdict())
             self._over(device)
 
     def on_refused(self, target: KeptTarget, status: int, now: float) -> None:
@@ -303,17 +340,19 @@ class Deposit:
         self._owed.pop(instance, None)
         if instance in self._taken:
             return
-        self._refused[instance] = (status, target.uri)
+        said = self._refused[instance] = _Said(status, target.uri, str(target.flow))
         if self.is_kept:
             device = self._device(instance)
-            self._all.ledger.refuse(device, self.message, status=status, contact=target.uri)
+            self._all.ledger.refuse(device, self.message, **said._asdict())
             self._over(device)
 
     def on_owed(self, target: KeptTarget, branch: bytes, status: int, now: float) -> None:
         instance = target.instance
         if instance in self._taken:
             return
-        self._owed[instance] = (status, target.uri)
+        said = self._owed[instance] = _Said(status, target.uri, str(target.flow))
+        if self.is_kept:
+            self._note(instance, said)
         device = self._device(instance)
         if status == 0:
             live = LiveBranch(branch, target.flow, target.uri, device, self.message, now)
@@ -337,12 +376,29 @@ class Deposit:
                 return True
         self._is_forked = False
         self.inbox.forking.discard(self.message.id)
+        if self._is_refused_by_all:
+            return False  # Nothing is owed: the sender hears why.
         if self._error is not None:
-            done(_unavailable(self._error), now)
+            done(self._verdict(self._error), now)
             return True
-        self.wait(lambda error: done(_unavailable(error), self._all.clock()))
+        self.wait(lambda error: done(self._verdict(error), self._all.clock()))
         self._look(now)
         return True
+
+    @property
+    def _is_refused_by_all(self) -> bool:
+        """Whether no device has it, nor will one that is known."""
+        if self._owed or self._taken or not self._refused:
+            return False
+        return self.inbox.devices.keys() <= self._refused.keys()
+
+    def _verdict(self, error: Exception | None) -> Verdict | None:
+        """Return what to tell the sender; a record that is lost is no loss of the message."""
+        return None if self._is_record and not self._owed else _unavailable(error)
+
+    def leave_out(self, target: KeptTarget) -> None:
+        """The message came from this device: it is no copy of it that is owed (D6)."""
+        self._refused[target.instance] = _Said(0, target.uri, str(target.flow))
 
     def _begin_late(self, now: float) -> None:
         """Write only now, when it is known who took the message."""
@@ -352,10 +408,16 @@ class Deposit:
             return
         self._is_shared = True
         copies = [
-            CopyOutcome(self.message.id, instance, "waiting", status, contact)
-            for instance, (status, contact) in self._owed.items()
+            CopyOutcome(self.message.id, instance, "waiting", said.status, said.contact)
+            for instance, said in self._owed.items()
         ]
         self._put(is_for_all=False, copies=copies, now=now)
+
+    def _note(self, instance: bytes, said: "_Said") -> None:
+        """Keep the attempt at a device that did not take the message at once, behind."""
+        attempt = FailedAttempt(self.message.id, instance, said.contact, said.flow, said.status)
+        with suppress(Unavailable):  # Known to nobody then; the message itself is safe.
+            self._all.store.attempt(attempt)
 
     def _device(self, instance: bytes) -> Device:
         return self.inbox.device(instance, now=self._all.clock())

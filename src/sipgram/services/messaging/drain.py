@@ -119,7 +119,8 @@ class Drainer:
         if live is None or meaning(status) is not Meaning.TAKEN:
             return False
         self.live.over(live)
-        self.ledger.take(live.device, live.message, status=status, contact=live.contact)
+        flow = str(live.flow)
+        self.ledger.take(live.device, live.message, status=status, contact=live.contact, flow=flow)
         return True
 
     def retry_after_s(self, device: Device) -> float:
@@ -321,13 +322,15 @@ class Drain:
             case Meaning.TAKEN:
                 device.tries = 0
                 self._all.delivered += 1
-                ledger.take(device, message, status=status, contact=binding.uri)
+                flow = str(binding.flow)
+                ledger.take(device, message, status=status, contact=binding.uri, flow=flow)
                 if self._adapted is not None:
                     self._all.adapter.on_taken(self._adapted, now)
             case Meaning.REFUSED if self._may_adapt(message, binding, status):
                 self._page.appendleft(message)
             case Meaning.REFUSED:
-                ledger.refuse(device, message, status=status, contact=binding.uri)
+                flow = str(binding.flow)
+                ledger.refuse(device, message, status=status, contact=binding.uri, flow=flow)
             case Meaning.KEPT | Meaning.UNBOUND:
                 self._note(message, binding, status, response.reason)
                 if status == 430 and self._all.user.fail_over(binding) is not None:
@@ -375,7 +378,6 @@ class Drain:
         attempt = FailedAttempt(
             message_id=message.id,
             device=self.device.instance,
-            number=self.device.tries,
             contact=binding.uri,
             flow=str(binding.flow),
             status=status,

@@ -165,6 +165,10 @@ class Inbox:
             device.refused.discard(id)
             _discard(device.own, id)
 
+    def holds(self, id: int) -> bool:
+        """Say whether the message is counted here."""
+        return self.is_untaken(id) or any(_has(device.own, id) for device in self.devices.values())
+
     def waits_somewhere(self, id: int) -> bool:
         """Say whether a device, or one that may come yet, waits for the message."""
         if self.is_untaken(id):
@@ -199,8 +203,8 @@ class Inbox:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is gained by keeping it."""
-        return not (self.untaken or self.recent or self.senders or self.devices or self.committing)
+        """Whether nothing is gained by keeping it; without devices nobody's mail is counted."""
+        return not (self.untaken or self.recent or self.devices or self.committing)
 
 
 class Recognised(Protocol):

@@ -129,7 +129,9 @@ class Ledger:
             inbox.add_own(device, message.id)
         self.waiting_count += 1
 
-    def take(self, device: Device, message: Kept, *, status: int, contact: bytes) -> None:
+    def take(
+        self, device: Device, message: Kept, *, status: int, contact: bytes, flow: str = ""
+    ) -> None:
         """A device has it: the others wait for it on their own from now on."""
         inbox = device.inbox
         if not device.waits_for(message.id):
@@ -139,7 +141,7 @@ class Ledger:
         heirs = [heir for heir in inbox.take(message.id, message.size) if heir is not device]
         inbox.settle(device, message.id)
         outcomes = [_outcome(message, heir.instance, "waiting") for heir in heirs]
-        outcomes.append(_outcome(message, device.instance, "taken", status, contact))
+        outcomes.append(_outcome(message, device.instance, "taken", status, contact, flow))
         self.write(lambda done: self._store.note(outcomes, done))
         if is_first and heirs:
             # After the rows of those who still wait, so that no moment forgets them.
@@ -148,7 +150,9 @@ class Ledger:
             self._tell(inbox.aor, message, "delivered")
         self._finish_if_over(inbox, message, "delivered")
 
-    def refuse(self, device: Device, message: Kept, *, status: int, contact: bytes) -> bool:
+    def refuse(
+        self, device: Device, message: Kept, *, status: int, contact: bytes, flow: str = ""
+    ) -> bool:
         """A device will never take it; say whether that was the last that could."""
         if not device.waits_for(message.id):
             return False
@@ -156,48 +160,61 @@ class Ledger:
         inbox = device.inbox
         was_untaken = inbox.is_untaken(message.id)
         inbox.settle(device, message.id)
-        outcome = _outcome(message, device.instance, "refused", status, contact)
+        outcome = _outcome(message, device.instance, "refused", status, contact, flow)
         self.write(lambda done: self._store.note([outcome], done))
-        is_over = self._finish_if_over(inbox, message, "refused" if was_untaken else "delivered")
+        is_over = self._finish_if_over(inbox, message, "failed" if was_untaken else "delivered")
         if is_over and was_untaken:
-            self._tell(inbox.aor, message, "refused")
+            self._tell(inbox.aor, message, "failed")
         return is_over and was_untaken
 
     def end(
         self, inbox: Inbox, message: Kept, state: MessageState, after: After | None = None
     ) -> None:
         """Nobody is to have it any more: it has expired, or was cancelled."""
+        if not inbox.holds(message.id):
+            self.finish(message.id, state, after)  # Its end is on its way to disk, or it is lost.
+            return
         was_untaken = inbox.is_untaken(message.id)
-        inbox.withdraw(message.id, message.size)
-        self._finish(inbox, message, state if was_untaken else "delivered", after)
+        self.close(inbox, message, state if was_untaken else "delivered", after)
         if was_untaken:
             self._tell(inbox.aor, message, state)
 
+    def withdraw(self, inbox: Inbox, message: Kept, state: MessageState) -> bool:
+        """Take out of memory what a command has ended; say whether it was there."""
+        if not inbox.holds(message.id):
+            return False
+        was_untaken = inbox.is_untaken(message.id)
+        inbox.withdraw(message.id, message.size)
+        inbox.release(message.sender)
+        self.waiting_count -= 1
+        if was_untaken:
+            self._tell(inbox.aor, message, state)
+        return True
+
     def clear(self, inbox: Inbox) -> None:
-        """The account is gone, and its mail with it (D36)."""
+        """The account is gone: its mail goes with it, on disk by ``removals`` (D36)."""
         self._inboxes.pop(inbox.aor, None)
         ids = set(inbox.untaken)
         for device in inbox.devices.values():
             ids.update(device.own)
             self._back(device)
         self.waiting_count -= len(ids)
-        for id in ids:
-            self.drop(id)
 
     def _finish_if_over(self, inbox: Inbox, message: Kept, state: MessageState) -> bool:
         if inbox.waits_somewhere(message.id):
             return False
-        inbox.withdraw(message.id, message.size)
-        self._finish(inbox, message, state)
+        self.close(inbox, message, state)
         return True
 
     def _tell(self, aor: str, message: Kept, state: MessageState) -> None:
         for hear in self.news:
             hear(message.id, aor=aor, sender=message.sender, state=state)
 
-    def _finish(
+    def close(
         self, inbox: Inbox, message: Kept, state: MessageState, after: After | None = None
     ) -> None:
+        """A message that was counted waits for nobody any more."""
+        inbox.withdraw(message.id, message.size)
         self.waiting_count -= 1
         inbox.release(message.sender)
         if message.wants_failure and state != "delivered":
@@ -328,5 +345,6 @@ def _outcome(
     state: CopyState,
     status: int = 0,
     contact: bytes = b"",
+    flow: str = "",
 ) -> CopyOutcome:
-    return CopyOutcome(message.id, instance, state, status, contact)
+    return CopyOutcome(message.id, instance, state, status, contact, flow)

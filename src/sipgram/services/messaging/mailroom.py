@@ -9,12 +9,15 @@ from sipgram.errors import PeerError, Refusal
 from sipgram.services.messaging.deposits import Deposits, MessageIds
 from sipgram.services.messaging.drain import BoundDevice, Drainer
 from sipgram.services.messaging.failures import Failures
+from sipgram.services.messaging.history import NOBODYS, History
 from sipgram.services.messaging.inbox import Inbox, OnDisk
 from sipgram.services.messaging.ledger import DEVICE_S, PAGE_S, Ledger, MessageNews
 from sipgram.services.messaging.letters import Letter, LetterBox
 from sipgram.services.messaging.live import LiveBranches
 from sipgram.services.messaging.store import (
+    CopyOutcome,
     DueMessage,
+    MessageState,
     MessageStore,
     StoredMessage,
     WaitingMessage,
@@ -63,6 +66,7 @@ class Mailroom:
         clock: Callable[[], float],
         wall: Callable[[], float],
         certain: Callable[[], float] | None = None,
+        history: History = NOBODYS,
     ) -> None:
         """``wall`` is the time to stamp with, ``certain`` that by which things end (D35)."""
         self._store = store
@@ -85,6 +89,7 @@ class Mailroom:
             clock=clock,
             wall=wall,
             ids=self.ids,
+            history=history,
         )
         self.drainer = Drainer(
             self.ledger,
@@ -128,6 +133,10 @@ class Mailroom:
         self.drainer.user = user
         self.drainer.rearm = rearm
         self.drainer.wake = wake
+
+    def rearm(self) -> None:
+        """Something was planned outside of a turn of the endpoint."""
+        self.drainer.rearm()
 
     def report_failures(self, report: Callable[[Message], None]) -> None:
         """Tell of messages that nobody took, when their senders asked for it (D15)."""
@@ -229,6 +238,18 @@ class Mailroom:
             if not device.is_waiting and self.drainer.bindings(device, now):
                 inbox.let_go(device)
 
+    def requeue(self, message: WaitingMessage, copies: Sequence[CopyOutcome]) -> None:
+        """Deliver, beginning now, what a command put back, or in, or wants tried at once."""
+        now = self._clock()
+        inbox = self.ledger.inbox(message.aor, message.account_id)
+        if not inbox.holds(message.id):
+            self._restored(message, now, self._wall())
+            self._restore_copies(inbox, copies, now)
+        for device in inbox.devices.values():
+            device.refused.discard(message.id)
+            device.tries = 0
+        self._revive(message.aor, now)
+
     def _look_for_due(self) -> None:
         self._is_looking = True
         self._store.due(self._certain(), DUE_AT_ONCE, self._on_due)
@@ -251,9 +272,7 @@ class Mailroom:
                 after()  # It is being told already.
                 continue
             inbox = self.ledger.find(message.aor)
-            if message.state != "waiting":
-                self.ledger.drop(message.id, after)
-            elif inbox is None:
+            if inbox is None:
                 self.ledger.finish(message.id, "expired", after)
             else:
                 self.ledger.end(inbox, message, "expired", after)
@@ -293,11 +312,7 @@ class Mailroom:
             open_ids[message.id] = self._restored(message, now, wall)
         async for copy in self._store.load_copies():
             if (owner := open_ids.get(copy.message_id)) is not None:
-                device = owner.device(copy.device, now=now)
-                if copy.state != "waiting":
-                    owner.settle(device, copy.message_id)
-                elif not owner.is_untaken(copy.message_id):
-                    owner.add_own(device, copy.message_id)
+                self._restore_copies(owner, (copy,), now)
         async for bound in self._store.load_bound():
             # Those whose bindings come back are let go in ``revive``. The others, whose
             # connections ended with the process or whose time ran out meanwhile, are away.
@@ -306,7 +321,21 @@ class Mailroom:
                 owner = self.ledger.inbox(bound.aor, bound.account_id)
                 device = owner.device(bound.device, now=now - age_s, is_page=bound.is_page)
                 device.push = bound.push
+        for id, owner in open_ids.items():
+            if not owner.waits_somewhere(id):  # Cut off between two writes, or all forgotten.
+                found = await self._store.load_one(id)
+                if found is not None:
+                    state: MessageState = "failed" if found[0].is_for_all else "delivered"
+                    self.ledger.close(owner, found[0], state)
         return len(open_ids)
+
+    def _restore_copies(self, inbox: Inbox, copies: Sequence[CopyOutcome], now: float) -> None:
+        for copy in copies:
+            device = inbox.device(copy.device, now=now)
+            if copy.state != "waiting":
+                inbox.settle(device, copy.message_id)
+            elif not inbox.is_untaken(copy.message_id):
+                inbox.add_own(device, copy.message_id)
 
     def revive(self) -> None:
         """The bindings are back: begin to deliver to those who are there."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from sipgram.errors import Refusal
+from sipgram.errors import Refusal, Unavailable
 from sipgram.services.answers import Answer, Commit, Done, Forward, Reply
 from sipgram.services.messaging import rules
 from sipgram.services.messaging.deposits import Deposit, Deposits
@@ -85,6 +85,8 @@ class Messaging:
         self._find = find
         self._settings = settings
         self._deposits = deposits
+        # None when nobody has a history: the usual case asks nothing more.
+        self._history = deposits.history if deposits and deposits.history.is_on else None
         self.lists: ListService | None = None
 
     def handle(self, request: Message, source: Flow, account_id: int | None, now: float) -> Answer:
@@ -107,7 +109,8 @@ class Messaging:
                 return self.lists.handle(request, source, account_id, now)
             raise
         bindings = recipient.bindings
-        if not recipient.has_inbox and len(bindings) == 1:
+        is_recorded = self._history is not None and self._records(request, recipient)
+        if not recipient.has_inbox and len(bindings) == 1 and not is_recorded:
             device = bindings[0]
             if device.expires > now and not device.cannot_read and device.takes(request.method):
                 return Forward(bindings)
@@ -120,9 +123,12 @@ class Messaging:
                 return ACCEPTED  # D21: nobody is there who wants to know.
         if len(targets) > 1:
             targets = _preferred(request, one_flow_each(targets))
-        may_keep = self._deposits is not None and (recipient.has_inbox or not targets)
+        may_keep = self._deposits is not None and (
+            recipient.has_inbox or not targets or is_recorded
+        )
         if may_keep and rules.is_storable(request):
-            return self._keep(request, recipient, targets, source, account_id, now)
+            sender = (source, account_id)
+            return self._keep(request, recipient, targets, sender, now, is_recorded=is_recorded)
         if not targets:
             raise Refusal(480, "Temporarily Unavailable", (b"Retry-After: 30",))
         return Forward(_others(targets, source))
@@ -132,12 +138,14 @@ class Messaging:
         request: Message,
         recipient: Recipient,
         targets: list[Device],
-        source: Flow,
-        account_id: int | None,
+        sender: tuple[Flow, int | None],
         now: float,
+        *,
+        is_recorded: bool,
     ) -> Answer:
         """Store what cannot be delivered now, before the sender hears of it (D9, D10)."""
         assert self._deposits is not None
+        source, account_id = sender
         inbox = self._deposits.ledger.inbox(recipient.text, recipient.account_id)
         recipient.has_inbox = True
         digest = digest_of(request)
@@ -146,15 +154,32 @@ class Messaging:
             return Commit(known.wait, _accepted)
         ready = _in_order(inbox, request, targets)
         here = {binding.instance for binding in targets}
-        if ready and len(ready) == len(targets) and here.issuperset(inbox.devices):
+        is_live = ready and len(ready) == len(targets) and here.issuperset(inbox.devices)
+        if is_live and not is_recorded:
             return Forward(_others(targets, source))
         cuts = _asserted(request) if account_id is not None else ()
-        deposit = self._deposits.deposit(request, inbox, cuts, now, digest)
+        deposit = self._deposits.deposit(
+            *(request, inbox, cuts, now, digest),
+            sender_id=account_id or 0,
+            is_record=bool(is_live),
+        )
         if not ready:
             return Commit(lambda done: _begin(deposit, done, now), _accepted)
         forked = _others(ready, source)
-        deposit.begin(now, forked_to=forked)
+        for own in ready if is_live else ():
+            if own not in forked:
+                deposit.leave_out(own)
+        try:
+            deposit.begin(now, forked_to=forked)
+        except (Refusal, Unavailable):
+            if not is_live:
+                raise
+            return Forward(forked)  # What cannot be recorded now can be relayed all the same.
         return Forward(forked, deposit=deposit)
+
+    def _records(self, request: Message, recipient: Recipient) -> bool:
+        assert self._history is not None
+        return bool(self._history.kept(recipient.text, request.from_uri))
 
 
 def _others(targets: list[Device], source: Flow) -> list[Device]:

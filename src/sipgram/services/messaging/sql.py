@@ -28,8 +28,27 @@ log = structlog.get_logger("sipgram.messaging")
 
 PAGE_ROWS: Final = 500
 """Rows read in one turn of the loop at start."""
-ATTEMPTS_KEPT: Final = 32
-"""Of each copy, the latest."""
+
+
+_WAITING: Final = select(
+    tables.messages.c.id,
+    tables.messages.c.aor,
+    tables.messages.c.account_id,
+    tables.messages.c.sender,
+    tables.messages.c.digest,
+    tables.messages.c.imdn_key,
+    tables.messages.c.size,
+    tables.messages.c.received_utc,
+    tables.messages.c.is_for_all,
+    tables.messages.c.wants_failure,
+).where(tables.is_waiting)
+_COPIES: Final = select(
+    tables.copies.c.message_id,
+    tables.copies.c.device,
+    tables.copies.c.state,
+    tables.copies.c.status,
+    tables.copies.c.contact,
+)
 
 
 class MessageRows:
@@ -42,12 +61,17 @@ class MessageRows:
         *,
         wall: Callable[[], float],
         record_s: float,
+        history_s: float = 0.0,
     ) -> None:
-        """``record_s``: how long the record of a finished message is kept, without its body."""
+        """``record_s``: how long the record of a finished message is kept, without its body.
+
+        ``history_s``: how long after its receipt one that is in a history is kept.
+        """
         self._engine = engine
         self._writer = writer
         self._wall = wall
         self._record_s = record_s
+        self._history_s = history_s
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- writing ---------------------------------------------------------------------------
@@ -79,6 +103,8 @@ class MessageRows:
             message.expires_utc,
             message.imdn_key,
             message.wants_failure,
+            message.kept,
+            message.sender_id,
         )
         if not copies:
             self._writer.submit("message_put", row, done)
@@ -97,19 +123,20 @@ class MessageRows:
         at_utc = self._wall()
         for copy in copies:
             statement = "copy_wait" if copy.state == "waiting" else "copy_put"
-            row = (copy.message_id, copy.device, copy.state, copy.status, copy.contact, at_utc)
-            self._writer.submit(statement, row, last)
+            head = (copy.message_id, copy.device, copy.state, copy.status, copy.contact)
+            self._writer.submit(statement, (*head, at_utc, copy.flow), last)
 
     def finish(self, message_id: int, state: MessageState, done: Done) -> None:
         now = self._wall()
-        row = (b"", b"", state, now, now + self._record_s, message_id)
-        self._writer.submit("message_erase", row, done)
+        row = (b"", b"", state, now, self._history_s, now + self._record_s, message_id)
+        self._writer.submit("message_finish", row, done)
 
     def attempt(self, attempt: FailedAttempt) -> None:
+        its_copy = (attempt.message_id, attempt.device)
         row = (
-            attempt.message_id,
-            attempt.device,
-            attempt.number % ATTEMPTS_KEPT,
+            *its_copy,
+            *its_copy,
+            *its_copy,
             self._wall(),
             attempt.contact,
             attempt.flow,
@@ -156,7 +183,7 @@ class MessageRows:
             table.c.expires_utc,
             table.c.imdn_key,
             table.c.wants_failure,
-        ).where(table.c.id.in_(ids), table.c.state == "waiting")
+        ).where(table.c.id.in_(ids), tables.is_waiting)
         try:
             rows = await self._all(query.order_by(table.c.id))
         except (DBAPIError, Unavailable) as error:
@@ -166,24 +193,23 @@ class MessageRows:
             done([StoredMessage(*row) for row in rows])
 
     def due(
-        self, now_utc: float, at_most: int, done: Callable[[Sequence[DueMessage]], None]
+        self,
+        now_utc: float,
+        at_most: int,
+        done: Callable[[Sequence[DueMessage]], None],
     ) -> None:
         self._start(self._due(now_utc, at_most, done))
 
     async def _due(
-        self, now_utc: float, at_most: int, done: Callable[[Sequence[DueMessage]], None]
+        self,
+        now_utc: float,
+        at_most: int,
+        done: Callable[[Sequence[DueMessage]], None],
     ) -> None:
         table = tables.messages
         query = (
-            select(
-                table.c.id,
-                table.c.aor,
-                table.c.sender,
-                table.c.size,
-                table.c.state,
-                table.c.wants_failure,
-            )
-            .where(table.c.due_utc <= now_utc)
+            select(table.c.id, table.c.aor, table.c.sender, table.c.size, table.c.wants_failure)
+            .where(tables.is_waiting, table.c.due_utc <= now_utc)
             .order_by(table.c.due_utc)
             .limit(at_most)
         )
@@ -230,29 +256,20 @@ class MessageRows:
 
     async def load_waiting(self) -> AsyncIterator[WaitingMessage]:
         table = tables.messages
-        query = select(
-            table.c.id,
-            table.c.aor,
-            table.c.account_id,
-            table.c.sender,
-            table.c.digest,
-            table.c.imdn_key,
-            table.c.size,
-            table.c.received_utc,
-            table.c.is_for_all,
-        ).where(table.c.state == "waiting")
-        async for row in self._stream(query.order_by(table.c.id)):
+        async for row in self._stream(_WAITING.order_by(table.c.id)):
             yield WaitingMessage(*row)
+
+    async def load_one(self, id: int) -> tuple[WaitingMessage, list[CopyOutcome]] | None:
+        rows = await self._all(_WAITING.where(tables.messages.c.id == id))
+        if not rows:
+            return None
+        copies = await self._all(_COPIES.where(tables.copies.c.message_id == id))
+        return WaitingMessage(*rows[0]), [CopyOutcome(*copy) for copy in copies]
 
     async def load_copies(self) -> AsyncIterator[CopyOutcome]:
         table, messages = tables.copies, tables.messages
-        query = (
-            select(
-                table.c.message_id, table.c.device, table.c.state, table.c.status, table.c.contact
-            )
-            .join_from(table, messages, messages.c.id == table.c.message_id)
-            .where(messages.c.state == "waiting")
-        )
+        query = _COPIES.join_from(table, messages, messages.c.id == table.c.message_id)
+        query = query.where(tables.is_waiting)
         async for row in self._stream(query.order_by(table.c.message_id)):
             yield CopyOutcome(*row)
 

@@ -8,7 +8,8 @@ from sipgram.services.answers import Done
 from sipgram.sip.push import Push
 
 CopyState = Literal["waiting", "taken", "refused"]
-MessageState = Literal["waiting", "delivered", "refused", "expired", "cancelled"]
+MessageState = Literal["waiting", "delivered", "failed", "expired", "cancelled"]
+"""``failed``: every device that could have taken it refused it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class StoredMessage:
     "Of From and imdn.Message-ID: by it, too (D23); empty when it has none."
     wants_failure: bool = False
     "Its sender asked for a negative receipt (D15)."
+    kept: int = 0
+    "Whose history it is in, a sum of ``tables.KEPT_FOR_*``; the body stays then when it ends."
+    sender_id: int = 0
+    "The sender's account, 0 when it has none here."
 
     @property
     def size(self) -> int:
@@ -52,6 +57,8 @@ class CopyOutcome:
     state: CopyState
     status: int
     contact: bytes
+    flow: str = ""
+    "Over which it was taken or refused."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +67,11 @@ class FailedAttempt:
 
     message_id: int
     device: bytes
-    number: int
-    "Counts from 0."
     contact: bytes
     flow: str
     status: int
     "0 when there was no answer."
-    reason: bytes
+    reason: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ class WaitingMessage:
     size: int
     received_utc: float
     is_for_all: bool
+    wants_failure: bool = False
 
 
 class MessageStore(Protocol):
@@ -122,7 +128,10 @@ class MessageStore(Protocol):
         """Keep what became of copies; one that waits changes none that is there already."""
 
     def finish(self, message_id: int, state: MessageState, done: Done) -> None:
-        """No device waits for it any more: erase its body (D36), keep its record for a while."""
+        """No device waits for it any more: erase its body without history (D36), keep its record.
+
+        What has ended before is left as it is, but for what a command cancelled.
+        """
 
     def attempt(self, attempt: FailedAttempt) -> None:
         """Keep a failed attempt, behind."""
@@ -150,10 +159,16 @@ class MessageStore(Protocol):
     def load_copies(self) -> AsyncIterator[CopyOutcome]:
         """Yield the copies of waiting messages, in the order of messages."""
 
+    async def load_one(self, id: int) -> tuple[WaitingMessage, list[CopyOutcome]] | None:
+        """Return a message with its copies, None when it does not wait."""
+
     def due(
-        self, now_utc: float, at_most: int, done: "Callable[[Sequence[DueMessage]], None]"
+        self,
+        now_utc: float,
+        at_most: int,
+        done: "Callable[[Sequence[DueMessage]], None]",
     ) -> None:
-        """Read the first messages that have expired, or whose record may go."""
+        """Read the first messages that wait and have expired."""
 
     def drop(self, message_id: int, done: Done) -> None:
         """Remove a message and all that is known of it."""
@@ -167,5 +182,4 @@ class DueMessage:
     aor: str
     sender: bytes
     size: int
-    state: MessageState
     wants_failure: bool

@@ -32,7 +32,7 @@ TRIES_MAX: Final = 10
 _STATES: Final[dict[str, State]] = {
     "waiting": "stored",
     "delivered": "delivered",
-    "refused": "failed",
+    "failed": "failed",
     "expired": "expired",
     "cancelled": "cancelled",
 }

@@ -185,7 +185,7 @@ def of_record(record: dict[str, Any]) -> dict[str, Any]:
         "submission": None,
         "from": record["sender"],
         "to": record["aor"],
-        "state": {"waiting": "stored", "refused": "failed"}.get(record["state"], record["state"]),
+        "state": {"waiting": "stored"}.get(record["state"], record["state"]),
         "status": 202,
         "reason": "Accepted",
         "content_type": record["content_type"],

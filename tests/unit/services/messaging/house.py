@@ -1,5 +1,6 @@
 """A server without sockets that keeps messages, and bob's devices."""
 
+from sipgram.services.messaging.history import NOBODYS, History
 from sipgram.settings import MessagingSettings
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
@@ -15,10 +16,12 @@ A, B, C = b'"<urn:uuid:a>"', b'"<urn:uuid:b>"', b'"<urn:uuid:c>"'
 class House(Node):
     """bob's devices, and a sender without digest."""
 
-    def __init__(self, store: MemoryStore | None = None, **limits: int) -> None:
+    def __init__(
+        self, store: MemoryStore | None = None, *, history: History = NOBODYS, **limits: int
+    ) -> None:
         self.store = store or MemoryStore()
         settings = MessagingSettings(**limits)
-        super().__init__(has_digest=False, store=self.store, messaging=settings)
+        super().__init__(has_digest=False, store=self.store, history=history, messaging=settings)
         self._sent = 0
 
     def send(self, *headers: bytes, body: bytes = b"hi", sender: bytes = b"alice") -> list[int]:

@@ -122,15 +122,24 @@ class MemoryStore:
         else:
             done([self.messages[id] for id in ids if self.states.get(id) == "waiting"])
 
+    async def load_one(self, id: int) -> tuple[WaitingMessage, list[CopyOutcome]] | None:
+        async for message in self.load_waiting():
+            if message.id == id:
+                return message, [copy async for copy in self.load_copies() if copy.message_id == id]
+        return None
+
     def due(
-        self, now_utc: float, at_most: int, done: Callable[[Sequence[DueMessage]], None]
+        self,
+        now_utc: float,
+        at_most: int,
+        done: Callable[[Sequence[DueMessage]], None],
     ) -> None:
         self.looks += 1
         ids = [
             i for i, at in self.due_utc.items() if at <= now_utc and self.states.get(i) == "waiting"
         ]
         found = [
-            DueMessage(i, m.aor, m.sender, m.size, self.states[i], m.wants_failure)
+            DueMessage(i, m.aor, m.sender, m.size, m.wants_failure)
             for i in ids[:at_most]
             for m in [self.messages[i]]
             if self.states[i] == "waiting"

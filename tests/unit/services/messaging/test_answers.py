@@ -77,7 +77,7 @@ def test_row_482_to_a_repeated_delivery_is_taken() -> None:
 def test_row_ends_the_copy(status: int) -> None:
     house = stored(status)
     assert copy(house) == "refused"
-    assert house.inbox_states == ["refused"]
+    assert house.inbox_states == ["failed"]
 
     house = live(status)
     assert copy(house) == "refused"

@@ -244,8 +244,8 @@ def test_d23_a_stored_message_sent_again_is_recognised() -> None:
     ("status", "state", "bound"),
     [
         (482, "delivered", 1),
-        (415, "refused", 1),
-        (603, "refused", 1),
+        (415, "failed", 1),
+        (603, "failed", 1),
         (404, "waiting", 0),
         (410, "waiting", 0),
         (430, "waiting", 0),

@@ -1,0 +1,1 @@
+"""What an administrator does beside a running server: messages, devices, the database."""

@@ -1,0 +1,1 @@
+"""Moving in: accounts, aliases and waiting messages of another server's database."""
