@@ -146,19 +146,16 @@ async def build(
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
     routes: dict[bytes, Service] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
     dispatcher = _dispatcher(locations, gate, brancher, routes, mailroom)
-    certificates = _certificates(settings)
-    web = build_web(settings, locations)
+    certificates, web = _certificates(settings), build_web(settings, locations)
     endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
-    endpoint.on_refused = tally.note_connection
     outward = build_outward(settings, endpoint, locations, peers, entropy)
     rows = BindingRows(kept.engine, kept.writer, wall=kept.wall, certain=kept.wall.certain)
     keep_alives = _keep_alives(settings, endpoint)
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
     push = build_push(settings.push, clock=loop.time, wall=kept.wall)
-    registrar = _registrar(
+    routes[b"REGISTER"] = registrar = _registrar(
         settings, locations, rows, entropy, mailroom, keep_alives, contacts, push
     )
-    routes[b"REGISTER"] = registrar
     carrier, rearm = contacts.dialler, endpoint.after_batch
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
     parts = Foundation(settings, *kept[:4], entropy, locations, mailroom)
@@ -191,6 +188,7 @@ async def _start(
     server: Server, registrar: Registrar, rows: BindingRows, own_addresses: set[tuple[str, int]]
 ) -> None:
     """Open the listeners, and take back what was kept."""
+    server.endpoint.on_refused = server.tally.note_connection
     await server.keeping.load()
     await _listen(server)
     own_addresses.update(server.endpoint.own_addresses())

@@ -169,13 +169,7 @@ class Node:
         self.mailroom = (
             None if store is None else self._mailroom(store, settings, brancher, history)
         )
-        self.locations = Locations(
-            (DOMAIN,),
-            accounts=accounts,
-            bindings_max=1_000,
-            own_addresses={("192.0.2.100", 5060)},
-            waiting=self.mailroom,
-        )
+        self.locations = self._locations(accounts)
         self.tally = Tally(self.clock)
         self.peers = Peers(trust, self.routing, is_ours=self.locations.is_ours)
         self.gate = self._gate() if has_digest else None
@@ -203,6 +197,15 @@ class Node:
         self.dispatcher.attach(self.table, proxy, calls, outward=outward)
         self._add_lists(service, proxy)
         self.flow = RecordingFlow(host=b"192.0.2.9")
+
+    def _locations(self, accounts: Accounts) -> Locations:
+        return Locations(
+            (DOMAIN,),
+            accounts=accounts,
+            bindings_max=1_000,
+            own_addresses={("192.0.2.100", 5060)},
+            waiting=self.mailroom,
+        )
 
     def _calls(self, sockets: Sockets, outward: Outward | None) -> Calls:
         return build_calls(
