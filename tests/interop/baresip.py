@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from .inventory import Tool, need
 from .phone import Account, CallState, Phone, Transport
@@ -46,20 +46,28 @@ class Baresip(Phone):
         transport: Transport,
         certificate: Path,
         home: Path,
+        presence: bool = False,
     ) -> None:
-        """``certificate`` is what the server's is to be checked against, over TLS."""
+        """``certificate`` is what the server's is to be checked against, over TLS.
+
+        With ``presence`` it publishes its own and watches that of its peer.
+        """
         path = need(Tool.BARESIP)
         settings = home / "settings"
         settings.mkdir(parents=True)
         host, port = server
         outbound = f"sip:{host}:{port};transport={transport}"
+        modules = "module_app presence.so\n" if presence else ""
         (settings / "config").write_text(
-            CONFIGURATION.format(modules=MODULES, certificate=certificate)
+            CONFIGURATION.format(modules=MODULES, certificate=certificate) + modules
         )
+        published = ";pubint=300" if presence else ""
         (settings / "accounts").write_text(
-            f'<{account.aor}>;auth_pass={account.password};outbound="{outbound}";regint=300\n'
+            f'<{account.aor}>;auth_pass={account.password};outbound="{outbound}";regint=300'
+            f"{published}\n"
         )
-        (settings / "contacts").write_text(f"<{peer}>\n")
+        watched = ";presence=p2p" if presence else ""
+        (settings / "contacts").write_text(f"<{peer}>{watched}\n")
         (settings / "current_contact").write_text(peer)
         self.account = account
         self.peer = peer
@@ -101,6 +109,20 @@ class Baresip(Phone):
     def wait_call(self, state: CallState, *, timeout_s: float = 20.0) -> None:
         self.program.expect(_STATES[state], timeout_s=timeout_s)
 
+    def be(self, state: Literal["online", "offline"]) -> None:
+        """Publish another state of its own."""
+        self.program.write_line(f"/presence_{state}")
+
+    def wait_notified(self, pattern: str, *, timeout_s: float = 10.0) -> None:
+        """Return when a NOTIFY about the peer came that ``pattern`` is found in."""
+        self.program.expect(rf"^NOTIFY [\s\S]*?{pattern}", timeout_s=timeout_s)
+
+    def shown_peer(self, *, timeout_s: float = 10.0) -> str:
+        """Give how its list of contacts shows the peer: Online, Offline, Busy, Away or Unknown."""
+        self.program.write_line("/contacts")
+        listed = r"--- Contacts \(1\) ---\n>?\s*\S*?(Online|Offline|Busy|Away|Unknown)\S*\s+<"
+        return self.program.stderr.expect(listed, timeout_s=timeout_s)[1]
+
     def stop(self) -> None:
         """Let it unregister and end."""
         self.program.write_line("/quit")
@@ -110,4 +132,6 @@ class Baresip(Phone):
 class StartBaresip(Protocol):
     """Starts a baresip that is pointed at the server under test."""
 
-    def __call__(self, account: Account, *, peer: Account, transport: Transport) -> Baresip: ...
+    def __call__(
+        self, account: Account, *, peer: Account, transport: Transport, presence: bool = False
+    ) -> Baresip: ...

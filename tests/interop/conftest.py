@@ -99,7 +99,9 @@ def baresip(
     """Starts one baresip; it is gone at the end of the test."""
     started: list[Baresip] = []
 
-    def start(account: Account, *, peer: Account, transport: Transport) -> Baresip:
+    def start(
+        account: Account, *, peer: Account, transport: Transport, presence: bool = False
+    ) -> Baresip:
         phone = Baresip(
             account,
             peer=peer.aor,
@@ -107,6 +109,7 @@ def baresip(
             transport=transport,
             certificate=server.certificate,
             home=tmp_path / f"baresip-{account.user}",
+            presence=presence,
         )
         started.append(phone)
         running.append(phone.program)
@@ -130,6 +133,7 @@ def linphone(
         peer: Account,
         transport: Transport,
         server: tuple[str, int] | None = None,
+        presence: bool = False,
     ) -> Linphone:
         phone = Linphone(
             account,
@@ -138,6 +142,7 @@ def linphone(
             transport=transport,
             certificate=under_test.certificate,
             home=tmp_path / f"linphone-{account.user}",
+            presence=presence,
         )
         started.append(phone)
         running.append(phone.program)

@@ -31,12 +31,19 @@ reg_route=<{route};lr>
 reg_identity=<{aor}>
 reg_expires=300
 reg_sendregister=1
-publish=0
+publish={publish}
 [auth_info_0]
 username={user}
 passwd={password}
 realm={domain}
 domain={domain}
+"""
+
+FRIEND = """\
+[friend_0]
+url=<{peer}>
+pol=accept
+subscribe=1
 """
 
 
@@ -59,8 +66,12 @@ class Linphone(Phone):
         transport: Transport,
         certificate: Path,
         home: Path,
+        presence: bool = False,
     ) -> None:
-        """``certificate`` is what the server's is to be checked against, over TLS."""
+        """``certificate`` is what the server's is to be checked against, over TLS.
+
+        With ``presence`` it publishes its own and watches that of its peer.
+        """
         path = need(Tool.LINPHONE)
         for folder in (".local/share/linphone", ".config/linphone"):
             # Missing ones are not made but crash it; a second start is the same device.
@@ -75,7 +86,9 @@ class Linphone(Phone):
                 password=account.password,
                 domain=account.domain,
                 certificate=certificate,
+                publish=int(presence),
             )
+            + (FRIEND.format(peer=peer) if presence else "")
         )
         self.account = account
         self.peer = peer
@@ -118,6 +131,10 @@ class Linphone(Phone):
     def wait_call(self, state: CallState, *, timeout_s: float = 20.0) -> None:
         self.program.expect(rf"^Event: LinphoneCall{_STATES[state]}$", timeout_s=timeout_s)
 
+    def wait_notified(self, pattern: str, *, timeout_s: float = 10.0) -> None:
+        """Return when a NOTIFY about the peer came that ``pattern`` is found in."""
+        self.program.stderr.expect(rf"^NOTIFY [\s\S]*?{pattern}", timeout_s=timeout_s)
+
     def stop(self) -> None:
         self.program.write_line("quit")
         self.program.wait(timeout_s=10.0)
@@ -133,4 +150,5 @@ class StartLinphone(Protocol):
         peer: Account,
         transport: Transport,
         server: tuple[str, int] | None = None,
+        presence: bool = False,
     ) -> Linphone: ...

@@ -126,6 +126,23 @@ class SipgramCommand:
         arguments = ["listen", "--count", str(count), "--timeout", str(timeout_s)]
         return self._start(arguments, account)
 
+    def publish(self, account: Account, *arguments: str) -> Program:
+        """Publish presence until the program is ended."""
+        program = self._start(["publish", *arguments], account, json=False)
+        program.expect("^published ", timeout_s=20.0)
+        return program
+
+    def rule(self, *arguments: str, data: Path) -> None:
+        """Change who may see whose presence, beside the running server."""
+        program = Program(
+            [sipgram_command(), "rules", *arguments, "--data", str(data)],
+            home=self._home,
+            name="sipgram rules",
+        )
+        self._programs.append(program)
+        code = program.wait(timeout_s=20.0)
+        assert code == 0, f"rules: exit {code}\n{program.report()}"
+
     @staticmethod
     def wait_registered(listening: Program) -> None:
         """Return when `sipgram listen` has said that its account can be reached."""
@@ -140,11 +157,12 @@ class SipgramCommand:
         said: dict[str, object] = json.loads(lines[0])
         return code, said
 
-    def _start(self, arguments: Sequence[str], account: Account) -> Program:
+    def _start(self, arguments: Sequence[str], account: Account, *, json: bool = True) -> Program:
         program = Program(
             [
                 *(sipgram_command(), *arguments, "--from", account.aor),
-                *("--server", self._server, "--password-env", PASSWORD_VARIABLE, "--json"),
+                *("--server", self._server, "--password-env", PASSWORD_VARIABLE),
+                *(("--json",) if json else ()),
             ],
             home=self._home,
             name=f"sipgram {arguments[0]}",

@@ -46,7 +46,7 @@ class Document:
         """Read a document.
 
         A ``<basic>`` that is neither open nor closed, as baresip writes ``unknown`` at its start,
-        is left to stand: the composed document takes it for closed.
+        is taken for closed: RFC 3863 knows no third, and watchers would stumble over it.
 
         Raises:
             ParseError: it is no PIDF.
@@ -63,6 +63,9 @@ class Document:
             if isinstance(child.tag, str):
                 places.get(child.tag, found.others).append(child)
         for element in found.tuples:
+            basic = element.find(f"{_STATUS}/{_BASIC}")
+            if basic is not None and _text(basic).lower() not in ("open", "closed"):
+                basic.text = "closed"
             if not element.get("id"):
                 raise ParseError("PIDF document has a tuple without id")
         return found
