@@ -17,10 +17,11 @@ from sipgram.sip.message.reply import build
 
 from ..net.authority import Authority
 from ..net.name_server import NameServer
-from .http_house import command
-from .running import Serve, read_message
-from .wire_phone import WirePhone
+from ..server.http_house import command
+from ..server.running import Serve, read_message
+from ..server.wire_phone import WirePhone
 
+pytestmark = pytest.mark.timeout(120)
 PASSWORD = "correct horse"
 
 
