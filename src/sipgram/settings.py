@@ -224,6 +224,20 @@ class WebSocketSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """The operator's own Python code, asked about each message."""
+
+    path: str = ""
+    "MODULE:OBJECT or FILE.py:OBJECT, a sipgram.policy.Policy; empty for none."
+    timeout_s: float = 1.0
+    "How long an answer is waited for."
+    on_failure: Literal["open", "closed"] = "open"
+    "What an error or a hang means: open lets the message pass, closed answers 500 with Retry-After."
+    running_max: int = 2_000
+    "Questions under way at one time, those included that did not heed their end; one more is a failure."
+
+
+@dataclass(frozen=True, slots=True)
 class TlsSettings:
     """Certificates, and who must show one."""
 
@@ -361,6 +375,7 @@ class Settings:
     presence: PresenceSettings = field(default_factory=PresenceSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)

@@ -21,6 +21,9 @@ from sipgram.settings import HttpSettings
 Problems = Callable[[], Awaitable[list[str]]]
 """Returns what keeps the node from its work, one phrase each; empty when all is well."""
 
+Ailments = Callable[[], list[str]]
+"""Returns what only a restart mends."""
+
 
 def build(
     *,
@@ -30,6 +33,7 @@ def build(
     guard: Guard | None = None,
     routers: Sequence[APIRouter] = (),
     limits: HttpSettings | None = None,
+    ailments: Ailments = list,
 ) -> FastAPI:
     """Return the application: the routes that operators watch, and those of the features."""
     app = FastAPI(title="sipgram", version=version, docs_url=None, redoc_url=None)
@@ -45,8 +49,10 @@ def build(
     app.add_middleware(Edge, limit_of=limit_of)
 
     @app.get("/healthz", summary="Is the process alive")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+    async def healthz(response: Response) -> dict[str, object]:
+        found = ailments()
+        response.status_code = 503 if found else 200
+        return {"status": "ill", "problems": found} if found else {"status": "ok"}
 
     @app.get("/readyz", summary="Can it take requests now")
     async def readyz(response: Response) -> dict[str, object]:

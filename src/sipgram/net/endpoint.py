@@ -137,6 +137,7 @@ class Endpoint:
         self._is_rearming = False
         self._timer: asyncio.TimerHandle | None = None
         self._servers: list[asyncio.Server] = []
+        self._listening: list[tuple[Address, Callable[[], bool]]] = []
         self.table = TransactionTable(user, timers=timers or Timers())
         self.udp: list[UdpListener] = []
         self.tcp: list[Address] = []
@@ -185,6 +186,7 @@ class Endpoint:
         self._servers.append(server)
         host, port = server.sockets[0].getsockname()[:2]
         bound = Address(address.transport, host, port)
+        self._listening.append((bound, server.is_serving))
         self.tcp.append(bound)
         return bound
 
@@ -202,6 +204,7 @@ class Endpoint:
         host, port = await listener.open(address.host, address.port)
         self._tls_listeners.append(listener)
         bound = Address(address.transport, host, port)
+        self._listening.append((bound, lambda: listener.is_open))
         self.tcp.append(bound)
         return bound
 
@@ -294,6 +297,16 @@ class Endpoint:
         # A wildcard listener is reached over loopback too.
         here = [(LOOPBACK_OF[host], port) for host, port in bound if host in LOOPBACK_OF]
         return {pair for pair in bound + shown + here if pair[0] not in ("", *LOOPBACK_OF)}
+
+    def deaf(self) -> list[str]:
+        """Return the listeners that were opened and do not listen any more."""
+        found = [str(listener) for listener in self.udp if not listener.is_open]
+        return found + [str(address) for address, listens in self._listening if not listens()]
+
+    @property
+    def handshakes_failed(self) -> int:
+        """TLS handshakes that failed, took too long or were given up."""
+        return sum(listener.failed + listener.given_up for listener in self._tls_listeners)
 
     async def close(self) -> None:
         """Close listeners and connections; what is open is forgotten."""

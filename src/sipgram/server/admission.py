@@ -21,7 +21,7 @@ from sipgram.sip.message.digest import is_digest
 from sipgram.sip.message.grammar import shown, split_list
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.parser import parse_credentials
-from sipgram.sip.message.uri import Aor
+from sipgram.sip.message.uri import Aor, SipUri
 from sipgram.sip.sink import Flow, is_websocket
 
 LOOPBACK: Final = (b"127.", b"::1")
@@ -30,6 +30,8 @@ SOURCES_MAX: Final = 65_536
 """Addresses of which that is remembered; beyond that all are looked at again."""
 PARTIES_MAX: Final = 65_536
 """From URIs whose account is remembered; beyond that all are looked up again."""
+REGISTRARS_MAX: Final = 1_000
+"""Spellings of our own Request-URI in REGISTERs that are remembered; others are parsed each time."""
 PARTY_BYTES_MAX: Final = 256
 """A longer one is looked up each time: nobody has proved anything yet."""
 SCHEMES: Final = (b"sip:", b"sips:", b"tel:", b"im:", b"pres:")
@@ -66,6 +68,29 @@ def _refuse_extensions(
     if tags:
         line = b"Unsupported: " + b", ".join(tags)
         raise Refusal(420, f"Bad Extension: {shown(b', '.join(tags))}", (line,))
+
+
+class OwnRegistrars:
+    """Knows the Request-URIs of REGISTERs that are for us (§10.3 step 1)."""
+
+    def __init__(self, locations: Locations) -> None:
+        self._locations = locations
+        self._known: set[bytes] = set()
+
+    def check(self, uri: bytes) -> None:
+        """Refuse what is for another registrar.
+
+        Raises:
+            Refusal: 403.
+            ParseError: 400, the URI is malformed.
+        """
+        if uri in self._known:
+            return
+        host = SipUri.parse(uri).host.decode("ascii")
+        if not self._locations.is_ours(host):
+            raise Refusal(403, f"Domain Is Not Served Here: {shown(host.encode())}")
+        if len(self._known) < REGISTRARS_MAX and len(uri) < PARTY_BYTES_MAX:
+            self._known.add(uri)
 
 
 class Gate:

@@ -26,6 +26,7 @@ from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher, Service
 from sipgram.server.http_api import Api, Foundation, build_api, news_of
 from sipgram.server.limits.tally import Tally
+from sipgram.server.parts.edges import build_police, build_web, news_of_police
 from sipgram.server.parts.keeping import Keeping, build_keeping
 from sipgram.server.parts.lists import build_lists
 from sipgram.server.parts.presence import PresenceParts, build_presence
@@ -36,12 +37,12 @@ from sipgram.server.routing.build import build_outward, build_peers
 from sipgram.server.routing.outward import Outward
 from sipgram.server.routing.peers import Peers
 from sipgram.server.ways import Ways
-from sipgram.server.web import build_web
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
+from sipgram.services.policy.service import Police
 from sipgram.services.push.service import Pusher
 from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
@@ -99,7 +100,7 @@ class Server:
     api: Api | None
     web: WebSockets
     outward: Outward
-    tally: Tally
+    messaging: Messaging | Police
     listeners: tuple[Address, ...] = ()
 
     @property
@@ -144,11 +145,12 @@ async def build(
     peers, tally = build_peers(settings, locations), Tally(loop.time)
     gate = _gate(settings, kept, locations, entropy, peers, tally)
     messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
-    routes: dict[bytes, Service] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
+    policed = build_police(settings, messaging)
+    routes: dict[bytes, Service] = {b"MESSAGE": policed, b"OPTIONS": messaging}
     dispatcher = _dispatcher(locations, gate, brancher, routes, mailroom)
     certificates, web = _certificates(settings), build_web(settings, locations)
     endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
-    outward = build_outward(settings, endpoint, locations, peers, entropy)
+    outward = build_outward(settings, endpoint, locations, peers, entropy, tally)
     rows = BindingRows(kept.engine, kept.writer, wall=kept.wall, certain=kept.wall.certain)
     keep_alives = _keep_alives(settings, endpoint)
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
@@ -159,15 +161,17 @@ async def build(
     carrier, rearm = contacts.dialler, endpoint.after_batch
     proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
     parts = Foundation(settings, *kept[:4], entropy, locations, mailroom)
-    api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
+    api = build_api(parts, policed, proxy, rearm, lambda: dispatcher.is_draining)
     mailroom.attach(
         *(endpoint.table, locations.find, locations),
         carrier=carrier,
         rearm=rearm,
         wake=push.pusher.wake,
-        news=news_of(api),
+        news=(*news_of(api), *news_of_police(policed)),
     )
-    build_lists(parts, messaging, proxy, dispatcher, clock=loop.time, rearm=rearm)
+    build_lists(
+        *(parts, messaging, proxy, dispatcher), clock=loop.time, rearm=rearm, handle=policed.handle
+    )
     calls = _calls(kept, settings, endpoint, locations, entropy, carrier, outward)
     dispatcher.attach(endpoint.table, proxy, calls, outward=outward, rearm=endpoint.rearm)
     presence = build_presence(parts, endpoint, brancher, calls.ways, contacts.routes)
@@ -178,22 +182,26 @@ async def build(
         *(keeping, calls, keep_alives, push.pusher, contacts),
         *(presence, certificates, api, web),
         outward=outward,
-        tally=tally,
+        messaging=policed,
     )
-    await _start(server, registrar, rows, own_addresses)
-    return server
+    return await _start(server, registrar, rows, own_addresses, tally)
 
 
 async def _start(
-    server: Server, registrar: Registrar, rows: BindingRows, own_addresses: set[tuple[str, int]]
-) -> None:
+    server: Server,
+    registrar: Registrar,
+    rows: BindingRows,
+    own_addresses: set[tuple[str, int]],
+    tally: Tally,
+) -> Server:
     """Open the listeners, and take back what was kept."""
-    server.endpoint.on_refused = server.tally.note_connection
+    server.endpoint.on_refused = tally.note_connection
     await server.keeping.load()
     await _listen(server)
     own_addresses.update(server.endpoint.own_addresses())
     await _restore(server, registrar, rows)
     await server.presence.restore()
+    return server
 
 
 def _dispatcher(

@@ -4,19 +4,20 @@ The one place where the error tree becomes SIP responses (RFC 3261 §8.2, §16).
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Protocol, cast
 
 import structlog
 
 from sipgram.errors import Ignored, PeerError, Refusal, Unavailable
 from sipgram.identity import AccountId
-from sipgram.server.admission import Gate, check_for_us, check_routing
+from sipgram.server.admission import Gate, OwnRegistrars, check_for_us, check_routing
 from sipgram.server.calls import Calls, secure
 from sipgram.server.routes import ALLOW, AS_UAS, CAPABILITIES, FOR_SERVERS, METHODS
 from sipgram.server.routing.next_hops import Destination
 from sipgram.server.routing.outward import Outward
-from sipgram.services.answers import Answer, Commitment, Forward, Later, Reply
+from sipgram.services.answers import Answer, Asked, Commitment, Forward, Later, Reply, Told
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.grammar import shown
@@ -26,7 +27,7 @@ from sipgram.sip.message.uri import Aor, SipUri, is_sips
 from sipgram.sip.proxy import Fork, Proxy
 from sipgram.sip.record_route import Course
 from sipgram.sip.routing.hunt import Hunt, Pursuit
-from sipgram.sip.sink import Flow
+from sipgram.sip.sink import Flow, ServerSide, is_secure
 from sipgram.sip.transaction.server_request import ServerRequestTransaction
 from sipgram.sip.transaction.table import TransactionTable
 
@@ -36,10 +37,6 @@ OVERLOADED: Final = Reply(503, "Service Unavailable: draining or overloaded", (b
 FAULTS_SHOWN_MAX: Final = 5
 """Faults told in the reason phrase of a 400."""
 UNAVAILABLE_LOG_S: Final = 60.0
-REGISTRARS_MAX: Final = 1_000
-"""Spellings of our own Request-URI in REGISTERs that are remembered; others are parsed each time."""
-URI_BYTES_MAX: Final = 256
-"""A longer one is not remembered."""
 LATER_MAX: Final = 20_000
 """Requests that wait for something at one time; beyond that the node is overloaded."""
 
@@ -77,7 +74,7 @@ class Dispatcher:
         self._late = late
         self._outward: Outward | None = None
         self._blocked_at = gate if gate is not None and gate.has_blocked else None
-        self._registrars: set[bytes] = set()  # Request-URIs of REGISTERs that are for us.
+        self._registrars = OwnRegistrars(locations)
         self._tasks: set[asyncio.Task[None]] = set()
         self._table: TransactionTable
         self._proxy: Proxy
@@ -135,7 +132,7 @@ class Dispatcher:
             server = self._table.open_server(request, flow, now)
             Hunt(request, server, self._proxy, answer, flow).start(now)
         elif answer is not None and len(self._tasks) < LATER_MAX:
-            self._wait(answer.work, request, flow, self._table.open_server(request, flow, now))
+            self._wait(answer, request, flow, self._table.open_server(request, flow, now))
         elif answer is not None:
             answer.work.close()
             self._reply(OVERLOADED, request, flow, now)
@@ -144,6 +141,11 @@ class Dispatcher:
         """Drop a response that no transaction waits for (RFC 6026 §8.9), but a late 2xx (D12)."""
         if not (200 <= response.status < 300 and self._late(response, now)):
             self.strays += 1
+
+    @property
+    def later_count(self) -> int:
+        """Requests that wait for something, as for a connection or the policy."""
+        return len(self._tasks)
 
     def refuse_open(self) -> None:
         """Answer what is still open with 480, since nobody will answer it later."""
@@ -176,7 +178,7 @@ class Dispatcher:
                 return self._pass_on(request, course, flow, now)
             routes = course.cuts
         if method == b"REGISTER":
-            self._check_registrar(request.uri)
+            self._registrars.check(request.uri)
         gate = self._gate
         account_id = None if gate is None else gate.admit(request, flow, now)
         if method in AS_UAS:
@@ -192,8 +194,12 @@ class Dispatcher:
         is_plain = request.uri.startswith(b"sip:")  # Nearly always.
         if not is_plain and isinstance(answer, Forward) and is_sips(request.uri):
             answer.targets = secure(answer.targets)
-        if (gate is not None or routes) and isinstance(answer, Forward):
-            answer.cuts = self._cuts(request, routes, is_trusted=account_id is None)
+        if gate is not None or routes:
+            if isinstance(answer, Forward):
+                answer.cuts = self._cuts(request, routes, is_trusted=account_id is None)
+            elif isinstance(answer, Later):
+                finish = partial(self._finish, request, routes, account_id is None)
+                return answer._replace(finish=finish)
         return answer
 
     def _decide_without_service(self, request: Message, flow: Flow, now: float) -> Answer | None:
@@ -309,16 +315,6 @@ class Dispatcher:
             return None
         return Later(self._outward.pursuit(request, destinations, cuts, now))
 
-    def _check_registrar(self, uri: bytes) -> None:
-        """Refuse a REGISTER that is for another registrar (§10.3 step 1)."""
-        if uri in self._registrars:
-            return
-        host = SipUri.parse(uri).host.decode("ascii")
-        if not self._locations.is_ours(host):
-            raise Refusal(403, f"Domain Is Not Served Here: {shown(host.encode())}")
-        if len(self._registrars) < REGISTRARS_MAX and len(uri) < URI_BYTES_MAX:
-            self._registrars.add(uri)
-
     def _pass_on(self, request: Message, course: Course, flow: Flow, now: float) -> Answer | None:
         """Send a request on within its dialog, which our token admits (D2).
 
@@ -357,6 +353,17 @@ class Dispatcher:
                 if request.has(name):
                     cuts += tuple((*span, b"") for span in request.spans(name))
         return cuts if len(cuts) < 2 else tuple(sorted(cuts))
+
+    def _finish(
+        self, request: Message, routes: tuple[Cut, ...], is_trusted: bool, answer: Forward
+    ) -> None:
+        cuts = self._cuts(request, routes, is_trusted=is_trusted)
+        if isinstance(answer, Asked):  # Its first line may be longer or shorter now.
+            by = len(answer.request.raw) - len(request.raw)
+            cuts = tuple((start + by, end + by, line) for start, end, line in cuts)
+        answer.cuts = cuts
+        if is_sips(request.uri):
+            answer.targets = [t for t in answer.targets if is_secure(t.flow)]
 
     def _is_server(self, uri: bytes) -> bool:
         """Say whether a Request-URI names the server itself and no user of it."""
@@ -410,6 +417,11 @@ class Dispatcher:
         if flow.is_reliable:  # A datagram's sender repeats it, which tells the transaction.
             server.expect(now)
 
+        self._write(commit, request, flow, server)
+
+    def _write(
+        self, commit: Commitment, request: Message, flow: Flow, server: ServerRequestTransaction
+    ) -> None:
         def done(error: Exception | None) -> None:
             try:
                 reply = commit.reply(error)
@@ -425,7 +437,7 @@ class Dispatcher:
 
     def _wait(
         self,
-        work: Coroutine[Any, Any, Reply | Forward | Pursuit],
+        later: Later,
         request: Message,
         flow: Flow,
         server: ServerRequestTransaction,
@@ -434,15 +446,22 @@ class Dispatcher:
 
         async def run() -> None:
             try:
-                answer = await work
+                answer = await later.work
             except Exception as error:
                 answer = self._excuse(error, request)
             now = self._clock()
             if isinstance(answer, Forward):
-                fork = Fork(request, server, self._proxy, answer.deposit)
+                if later.finish is not None:
+                    later.finish(answer)
+                asked, side = request, cast(ServerSide, server)
+                if isinstance(answer, Asked):
+                    asked, side = answer.request, Told(server, answer.told)
+                fork = Fork(asked, side, self._proxy, answer.deposit)
                 fork.start(answer.targets, flow, answer.cuts, now)
             elif isinstance(answer, Pursuit):
                 Hunt(request, server, self._proxy, answer, flow).start(now)
+            elif isinstance(answer, Commitment):
+                self._write(answer, request, flow, server)
             else:
                 server.respond(self._built(answer, request, flow), now)
             self._rearm()

@@ -27,6 +27,7 @@ from sipgram.services.outbox import http as outbox_http
 from sipgram.services.outbox.desk import Desk
 from sipgram.services.outbox.service import Outbox
 from sipgram.services.outbox.sql import OutboxRows
+from sipgram.services.policy.service import Police
 from sipgram.services.registrar.location import Locations
 from sipgram.settings import Settings
 from sipgram.sip.proxy import Proxy
@@ -143,7 +144,7 @@ class Api:
 
 def build_api(
     base: Foundation,
-    messaging: Messaging,
+    messaging: Messaging | Police,
     proxy: Proxy,
     rearm: Callable[[], None],
     is_closed: Callable[[], bool],

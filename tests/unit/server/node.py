@@ -229,7 +229,12 @@ class Node:
             clock=self.clock,
         )
         return Outward(
-            self.routing, peers=self.peers, locations=self.locations, hops=hops, answer_s=5.0
+            self.routing,
+            peers=self.peers,
+            locations=self.locations,
+            hops=hops,
+            answer_s=5.0,
+            tally=self.tally,
         )
 
     def _mailroom(

@@ -108,7 +108,10 @@ class PresenceParts:
 
     def on_binding(self, binding: Binding) -> None:
         """A binding has come or gone."""
-        aor, now = binding.aor, self.clock()
+        aor = binding.aor
+        if not self.subscriptions.concerns(aor):
+            return  # The usual case, on the way of each new binding.
+        now = self.clock()
         if self.subscriptions.is_watched(b"presence", aor):
             self.presence.changed(aor, now)
         self.subscriptions.changed(b"reg", aor, now)

@@ -5,6 +5,7 @@ import asyncio
 from sipgram.identity import Entropy
 from sipgram.net.records import ResolverSettings
 from sipgram.net.resolver import Resolver
+from sipgram.server.limits.tally import Tally
 from sipgram.server.routing.next_hops import NextHops, Sockets
 from sipgram.server.routing.outward import Outward
 from sipgram.server.routing.peers import Peers
@@ -18,7 +19,12 @@ def build_peers(settings: Settings, locations: Locations) -> Peers:
 
 
 def build_outward(
-    settings: Settings, sockets: Sockets, locations: Locations, peers: Peers, entropy: Entropy
+    settings: Settings,
+    sockets: Sockets,
+    locations: Locations,
+    peers: Peers,
+    entropy: Entropy,
+    tally: Tally,
 ) -> Outward:
     """Build the resolver, the next hops and the choice between them.
 
@@ -44,4 +50,5 @@ def build_outward(
         locations=locations,
         hops=hops,
         answer_s=settings.messaging.answer_s,
+        tally=tally,
     )

@@ -10,6 +10,7 @@ from sipgram.errors import PeerError, Refusal
 from sipgram.identity import AccountId
 from sipgram.net.resolver import TRANSPORTS, HopTransport
 from sipgram.net.sip_identity import comparable
+from sipgram.server.limits.tally import Tally
 from sipgram.server.routing.next_hops import Destination, NextHops
 from sipgram.server.routing.peers import VISITOR, Peers
 from sipgram.services.registrar.location import Locations
@@ -44,8 +45,10 @@ class Outward:
         locations: Locations,
         hops: NextHops,
         answer_s: float,
+        tally: Tally,
     ) -> None:
         self.hops = hops
+        self.tally = tally
         self._peers = peers
         self._locations = locations
         self._lines = [_Line(trunk) for trunk in settings.trunks]

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from sipgram.errors import Error, PeerError, Refusal, Unavailable
-from sipgram.services.answers import Answer, Commit, Forward, Later, Reply
+from sipgram.services.answers import Answer, Asked, Commitment, Forward, Later, Reply, Told
 from sipgram.services.injection import DeviceAnswer, Outcome
 from sipgram.services.messaging.deposits import MessageIds
 from sipgram.sip.keeping import Concluded, Keeper, Keeping, KeptTarget
@@ -18,7 +18,7 @@ from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.parser import parse
 from sipgram.sip.proxy import Fork, Proxy
 from sipgram.sip.routing.hunt import Pursuit
-from sipgram.sip.sink import Flow
+from sipgram.sip.sink import Flow, ServerSide
 
 log = structlog.get_logger("sipgram.messaging")
 
@@ -97,13 +97,18 @@ class Injector:
 
     def _take(self, answer: Answer, request: Message, heard: Heard, now: float) -> None:
         if isinstance(answer, Forward):
+            told = None
+            if isinstance(answer, Asked):
+                request, told = answer.request, answer.told
             watch = Watch(self._proxy.keeper, request, answer.cuts, answer.deposit)
-            side = Side(watch, heard)
+            side: ServerSide = Side(watch, heard)
+            if told is not None:
+                side = Told(side, told)
             fork = Fork(request, side, self._proxy, watch)
             fork.start(answer.targets, OWN, answer.cuts, now)
         elif isinstance(answer, Reply):
             heard(_of_reply(answer))
-        elif isinstance(answer, Commit):
+        elif isinstance(answer, Commitment):
             commit = answer
 
             def done(error: Exception | None) -> None:
