@@ -4,7 +4,7 @@ Works on the database beside a running server, which sees what changed within a 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -39,7 +39,10 @@ PURGE_ROWS = 200
 State = Annotated[
     str | None, typer.Option("--state", metavar="STATE", help="One of " + ", ".join(_STATES))
 ]
-Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="As `list` shows them.")]
+ID_MAX: Final = 2**63 - 1  # No database holds a larger one.
+Ids = Annotated[
+    list[int], typer.Argument(min=1, max=ID_MAX, metavar="ID...", help="As `list` shows them.")
+]
 
 
 @messages.command("list")
@@ -52,7 +55,10 @@ def list_(
     state: State = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many.")] = 50,
     before: Annotated[
-        int | None, typer.Option("--before", metavar="ID", help="Only those older than this one.")
+        int | None,
+        typer.Option(
+            "--before", min=1, max=ID_MAX, metavar="ID", help="Only those older than this one."
+        ),
     ] = None,
     as_json: AsJson = False,
     data: Data = DATA,
@@ -82,7 +88,7 @@ def list_(
 
 @messages.command()
 def show(
-    id: Annotated[int, typer.Argument(metavar="ID", help="As `list` shows it.")],
+    id: Annotated[int, typer.Argument(min=1, max=ID_MAX, metavar="ID", help="As `list` shows it.")],
     body: Annotated[
         bool, typer.Option("--body", help="Print its body alone; that you read it is noted.")
     ] = False,

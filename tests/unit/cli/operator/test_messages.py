@@ -172,6 +172,17 @@ def test_bad_usage_is_told_in_a_line_and_exit_2(
     assert fault in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("verb", ["show", "requeue", "cancel", "list"])
+def test_an_id_that_no_database_holds_is_bad_usage(
+    data: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    option = ("--before",) if verb == "list" else ()
+    with pytest.raises(SystemExit) as ended:
+        main(["messages", verb, *option, str(2**63), "--data", str(data)])
+    assert ended.value.code == 2
+    assert "9223372036854775807" in capsys.readouterr().err
+
+
 def test_device_forget(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("device", "forget", "bob@example.com", "<urn:uuid:b>", data=data)
     run("device", "list", "--json", data=data)
