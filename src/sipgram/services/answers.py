@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sipgram.sip.keeping import Keeping
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.proxy import Target
+from sipgram.sip.routing.hunt import Pursuit
 from sipgram.sip.sink import ServerSide
 
 Done = Callable[[Exception | None], None]
@@ -83,7 +84,7 @@ class Told:
 class Later(NamedTuple):
     """Something must be waited for; the coroutine returns the answer."""
 
-    work: Coroutine[Any, Any, "Reply | Forward | Commitment"]
+    work: Coroutine[Any, Any, "Reply | Forward | Commitment | Pursuit"]
     finish: Callable[[Forward], None] | None = None
     "Called with a ``Forward`` before it starts."
 
@@ -123,4 +124,4 @@ class Commit(Commitment):
         return self._reply(error)
 
 
-Answer = Reply | Forward | Later | Commitment
+Answer = Reply | Forward | Later | Commitment | Pursuit
