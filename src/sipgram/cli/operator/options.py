@@ -29,6 +29,7 @@ Until = Annotated[
     str | None, typer.Option("--until", metavar="TIME", help="Accepted before then, likewise.")
 ]
 
+AGO_DIGITS_MAX = 9
 _AGO = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -51,7 +52,7 @@ def time_from(text: str | None, *, now_utc: float) -> float | None:
         return None
     from datetime import UTC, datetime
 
-    if text[:-1].isdigit() and text[-1] in _AGO:
+    if text[:-1].isdecimal() and len(text) <= AGO_DIGITS_MAX + 1 and text[-1] in _AGO:
         return now_utc - int(text[:-1]) * _AGO[text[-1]]
     try:
         found = datetime.fromisoformat(text)

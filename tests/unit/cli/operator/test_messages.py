@@ -158,6 +158,8 @@ def test_cancel_requeue_and_purge(data: Path, capsys: pytest.CaptureFixture[str]
         (("messages", "show", "1", "--body"), "message 1 is delivered and its body was erased"),
         (("messages", "purge"), "purge needs a filter"),
         (("messages", "list", "--since", "soon"), "no time such as 2026-11-25T13:00 or 2h: soon"),
+        (("messages", "list", "--since", "²h"), "no time such as 2026-11-25T13:00 or 2h: ²h"),
+        (("messages", "list", "--since", "1" * 400 + "d"), "no time such as"),
         (("messages", "list", "--to", "bob"), "address has no domain"),
         (("messages", "list", "--state", "gone"), "gone is not one of"),
         (("device", "forget", "bob@example.com", "x"), "no device that is waited for: x"),
@@ -170,6 +172,11 @@ def test_bad_usage_is_told_in_a_line_and_exit_2(
         main([*arguments, "--data", str(data)])
     assert ended.value.code == 2
     assert fault in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_until_may_be_centuries_away(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("messages", "list", "--json", "--until", "9999-12-31T23:59", data=data)
+    assert [record["id"] for record in json.loads(capsys.readouterr().out)] == [2, 1]
 
 
 @pytest.mark.parametrize("verb", ["show", "requeue", "cancel", "list"])
