@@ -19,6 +19,7 @@ from sipgram.cli.operator.options import (
     aor_of,
     on_database,
     print_json,
+    say,
     time_from,
 )
 
@@ -76,7 +77,7 @@ def list_(
             print_json(found)
             return
         for record in found:
-            typer.echo(
+            say(
                 f"{record['id']}  {time_of(record['received_utc'])}  {record['state']:9}  "
                 f"{record['sender']} -> {record['aor']}  {record['size']} bytes"
             )
@@ -277,18 +278,18 @@ def _print(record: "Record") -> None:
     from sipgram.services.messaging.operator.reasons import time_of
 
     for name in ("id", "state", "sender", "aor", "content_type", "size", "call_id"):
-        typer.echo(f"{name:13} {record[name]}")
+        say(f"{name:13} {record[name]}")
     for name in ("received_utc", "expires_utc", "finished_utc"):
-        typer.echo(f"{name.removesuffix('_utc'):13} {time_of(record[name])}")
+        say(f"{name.removesuffix('_utc'):13} {time_of(record[name])}")
     for why in record["why"]:
-        typer.echo(f"why           {why}")
+        say(f"why           {why}")
     for copy in record["copies"]:
         device = copy["device"] or "(no instance)"
         over = f" over {copy['flow']}" if copy["flow"] else ""
-        typer.echo(f"copy          {device}: {_outcome(copy)}, {time_of(copy['at_utc'])}{over}")
+        say(f"copy          {device}: {_outcome(copy)}, {time_of(copy['at_utc'])}{over}")
     for attempt in record["attempts"]:
         answer = attempt["status"] or "no answer"
-        typer.echo(
+        say(
             f"attempt {attempt['number'] + 1:5} {time_of(attempt['at_utc'])} {attempt['contact']} "
             f"over {attempt['flow']}: {answer} {attempt['reason']}"
         )

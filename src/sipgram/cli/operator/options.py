@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sipgram.cli.database import run
+from sipgram.client.trace import printable
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -59,6 +60,11 @@ def time_from(text: str | None, *, now_utc: float) -> float | None:
     except ValueError:
         raise typer.BadParameter(f"no time such as 2026-11-25T13:00 or 2h: {text}") from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def say(line: str) -> None:
+    """Print a line in which strangers may have had a word, without what a terminal would obey."""
+    typer.echo(printable(line))
 
 
 def print_json(value: Any) -> None:

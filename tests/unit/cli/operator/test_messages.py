@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,15 @@ def test_show_tells_why_in_a_sentence(data: Path, capsys: pytest.CaptureFixture[
         "device <urn:uuid:b> is away, last seen 2023-11-14 22:13:20: it gets the message when it "
         "registers"
     ]
+
+
+def test_show_prints_nothing_that_a_terminal_would_obey(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(data / "sipgram.db")) as there, there:
+        there.execute("UPDATE messages SET content_type = ?", (b"text/plain;x=\x1b[31m",))
+    run("messages", "show", "2", data=data)
+    assert "content_type  text/plain;x=\N{REPLACEMENT CHARACTER}[31m\n" in capsys.readouterr().out
 
 
 def test_d36_show_body_is_noted(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
