@@ -17,7 +17,8 @@ class Tool(Enum):
     BARESIP = ("baresip", "baresip-core", ("-h",), "baresip ")
     CHROMIUM = ("chromium", "chromium", ("--version",), "Chromium ")
     LINPHONE = ("linphone-daemon", "linphone-cli", ("--help",), "")
-    TWINKLE = ("twinkle-console", "twinkle-console", (), "")
+    TWINKLE = ("twinkle-console", "twinkle-console", ("--version",), "Twinkle ")
+    CURL = ("curl", "curl", ("--version",), "curl ")
     NFT = ("nft", "nftables", ("--version",), "nftables ")
 
     def __init__(

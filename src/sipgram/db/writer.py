@@ -13,7 +13,7 @@ from operator import not_
 from typing import Any, Protocol, Self
 
 from sipgram.db.statements import Statement
-from sipgram.errors import Error, Unavailable, UsageError
+from sipgram.errors import Error, Refusal, Unavailable, UsageError
 
 Done = Callable[[Exception | None], None]
 """Called once, from the loop, with None when the row is on disk."""
@@ -306,4 +306,7 @@ def _error(verdict: Verdict) -> Error | None:
     kind, reason = verdict
     if kind == "away":
         return Unavailable(f"the row is not on disk: {reason}")
+    if "foreign key" in reason.lower():
+        # Another process removed the account, and the news is not here yet.
+        return Refusal(404, "Not Found: the account is gone")
     return UsageError(f"the row does not fit its table: {reason}")

@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from sipgram.errors import SettingsError
-from sipgram.http import problem
+from sipgram.http import description, docs, problem
 from sipgram.http.caller import Guard
 from sipgram.http.edge import Edge
 from sipgram.http.upgrades import Upgrade, Upgrades
@@ -47,6 +47,8 @@ def build(
         return limits.batch_bytes_max if path.endswith(":batch") else limits.body_bytes_max
 
     app.add_middleware(Edge, limit_of=limit_of)
+    docs.install(app)
+    description.describe(app)
 
     @app.get("/healthz", summary="Is the process alive")
     async def healthz(response: Response) -> dict[str, object]:

@@ -145,6 +145,8 @@ class Endpoint:
         self.connections: set[TcpFlow] = set()
         self.refused = 0
         "Connections closed at once because there were too many."
+        self.on_refused: Callable[[TcpFlow], None] = lambda flow: None
+        "Hears of each of them."
         self._sources: Counter[bytes] = Counter()
 
     # ---- opening and closing ---------------------------------------------------------------
@@ -281,6 +283,12 @@ class Endpoint:
         listeners.sort(key=lambda listener: listener.port != local_port)
         return listeners[0].flow((host, port)) if listeners else None
 
+    def listens(self) -> list[tuple[str, str, int]]:
+        """Return transport, the host that peers see, and port of each listener."""
+        found = [("udp", listener.host, listener.port) for listener in self.udp]
+        found += [(address.transport, address.host, address.port) for address in self.tcp]
+        return [(kind, self._advertised_for(host) or host, port) for kind, host, port in found]
+
     def own_addresses(self) -> set[tuple[str, int]]:
         """Return every host and port under which peers reach the listeners."""
         bound = [(listener.host, listener.port) for listener in self.udp]
@@ -359,6 +367,7 @@ class Endpoint:
         is_over = not flow.is_loopback and sources[flow.host] >= limits.connections_per_source_max
         if is_over or len(self.connections) >= limits.connections_max:
             self.refused += 1
+            self.on_refused(flow)
             return False
         sources[flow.host] += 1
         self.connections.add(flow)

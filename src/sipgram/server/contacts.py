@@ -58,11 +58,22 @@ class Sockets(Protocol):
         """Something may have become due."""
 
 
+class Like(Protocol):
+    """What a flow that is not open yet looks like."""
+
+    @property
+    def host(self) -> bytes: ...
+    @property
+    def is_reliable(self) -> bool: ...
+    @property
+    def via_line(self) -> bytes: ...
+
+
 class Dialled:
     """A connection that is opened when it is first used."""
 
-    def __init__(self, like: Flow, place: Place, dial: Callable[["Dialled"], bool]) -> None:
-        """``like`` is the flow in whose place it stands."""
+    def __init__(self, like: Like, place: Place, dial: Callable[["Dialled"], bool]) -> None:
+        """``like`` is the flow in whose place it stands, or what it will be like."""
         self.host = like.host
         self.port = place[1]
         self.place = place

@@ -114,6 +114,7 @@ async def _serve_http(
     http = HttpServer(app, upgrades={"/sip": server.endpoint.web_connection})
     bound = await http.start(*http_address(server.settings))
     stack.push_async_callback(http.close)
+    stack.callback(server.api.listeners.hub.cut)  # First of all, as it is done last.
     say(f"listening http {_shown(*bound)}")
 
 

@@ -90,6 +90,19 @@ FIGURES: tuple[Figure, ...] = (
         lambda s: s.endpoint.refused,
     ),
     Figure(
+        *("counter", "sipgram_refused", "requests", "Refused or ignored: limits, scanners"),
+        lambda s: dict(s.outward.tally.counts),
+        "reason",
+    ),
+    Figure(
+        *("gauge", "sipgram_next_hop_connections", "connections", "Opened to other servers"),
+        lambda s: s.outward.hops.connections_count,
+    ),
+    Figure(
+        *("gauge", "sipgram_next_hops_failed", "hops", "Other servers that failed of late"),
+        lambda s: s.outward.hops.failed.count,
+    ),
+    Figure(
         *("counter", "sipgram_tls_handshakes_failed", "connections"),
         "TLS handshakes that failed, took too long or made room",
         lambda s: s.endpoint.handshakes_failed,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sipgram.sip.keeping import Keeping
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.proxy import Target
+from sipgram.sip.routing.hunt import Pursuit
 from sipgram.sip.sink import ServerSide
 
 Done = Callable[[Exception | None], None]
@@ -91,7 +92,7 @@ class Told:
 class Later(NamedTuple):
     """Something must be waited for; the coroutine returns the answer."""
 
-    work: Coroutine[Any, Any, "Reply | Forward | Commitment | Split"]
+    work: Coroutine[Any, Any, "Reply | Forward | Commitment | Pursuit | Split"]
     finish: Callable[[Forward], None] | None = None
     "Called with a ``Forward`` before it starts."
 
@@ -131,4 +132,4 @@ class Commit(Commitment):
         return self._reply(error)
 
 
-Answer = Reply | Forward | Later | Commitment | Split
+Answer = Reply | Forward | Later | Commitment | Pursuit | Split

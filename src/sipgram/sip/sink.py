@@ -34,6 +34,11 @@ Mover = Callable[[bytes], tuple[Flow, bytes] | None]
 """Takes a request that waits; returns where it goes now and as what, None when it stays."""
 
 
+def is_secure(flow: Flow) -> bool:
+    """Say whether a flow is one over TLS, as sips: asks for; our Via for it tells (RFC 3261 §26.2.2)."""
+    return flow.via_line[13:16] in (b"TLS", b"WSS")
+
+
 def is_websocket(flow: Flow) -> bool:
     """Say whether a flow is a WebSocket, which ends with its page and is never opened by us."""
     return flow.via_line[13:15].upper() == b"WS"  # Via: SIP/2.0/WS or WSS.

@@ -5,6 +5,7 @@ import pytest
 from sipgram.errors import Refusal
 from sipgram.identity import NodeId
 from sipgram.server import admission
+from sipgram.server.routing.peers import Peers
 from sipgram.services.auth.service import Authenticator
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.nonce import NonceMint
@@ -233,7 +234,7 @@ def test_d1_a_trusted_peer_needs_no_digest_and_may_assert() -> None:
     ],
 )
 def test_d1_trust_is_an_address_or_a_network(trust: str, host: bytes, is_trusted: bool) -> None:
-    assert admission.Peers([trust]).is_trusted(RecordingFlow(host=host)) is is_trusted
+    assert Peers([trust]).is_trusted(RecordingFlow(host=host)) is is_trusted
 
 
 def test_d1_even_a_trusted_peer_reaches_local_accounts_only() -> None:
@@ -446,9 +447,7 @@ def test_a_websocket_is_offered_md5_first() -> None:
     node = Node()
     mint = NonceMint(SECRET, node=NodeId("n1"), process=b"run1", lifetime_s=300.0)
     both = Authenticator(node.household, mint=mint, decoy=b"d", algorithms=("SHA-256", "MD5"))
-    gate = admission.Gate(
-        both, accounts=node.household, locations=node.locations, peers=admission.Peers(())
-    )
+    gate = admission.Gate(both, accounts=node.household, locations=node.locations, peers=Peers(()))
     page = RecordingFlow(is_reliable=True)
     page.via_line = b"Via: SIP/2.0/WS 192.0.2.1:80;branch="
 

@@ -12,8 +12,8 @@ import structlog
 
 from sipgram.errors import Error, PeerError, Refusal
 from sipgram.net.endpoint import Address, Endpoint
+from sipgram.server.api.build import Foundation
 from sipgram.server.dispatch import Service
-from sipgram.server.http_api import Foundation
 from sipgram.server.ways import Ways
 from sipgram.services.event_package import EventPackage
 from sipgram.services.events.dialog_event import DialogEvent

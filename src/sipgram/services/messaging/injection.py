@@ -17,6 +17,7 @@ from sipgram.sip.keeping import Concluded, Keeper, Keeping, KeptTarget
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.parser import parse, readdressed
 from sipgram.sip.proxy import Fork, Proxy
+from sipgram.sip.routing.hunt import Pursuit
 from sipgram.sip.sink import Flow, ServerSide
 
 log = structlog.get_logger("sipgram.messaging")
@@ -164,6 +165,7 @@ class Injector:
             except Exception as error:
                 heard(_excused(error))
             else:
+                assert not isinstance(answer, Pursuit)  # Messaging knows accounts here alone.
                 self._take(answer, request, heard, self._clock())
             self._rearm()
 

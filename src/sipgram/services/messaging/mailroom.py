@@ -57,6 +57,10 @@ class Entry(Protocol):
     def only(self) -> bytes:
         """The +sip.instance of the one device that was asked for, empty for all of them."""
 
+    @property
+    def listener(self) -> BoundDevice | None:
+        """Who takes its messages besides (D8)."""
+
 
 class Mailroom:
     """Ledger, deposits and drains, and the news that moves them."""
@@ -366,7 +370,7 @@ class Mailroom:
         if entry is None:
             return
         entry.has_inbox = True
-        for binding in list(entry.bindings):
+        for binding in list(_contacts(entry)):
             self.on_bound(entry, binding)
 
     def _entry(self, aor: str) -> Entry | None:
@@ -382,4 +386,8 @@ class Mailroom:
 
     def _bindings_of(self, aor: str) -> Sequence[BoundDevice]:
         entry = self._entry(aor)
-        return () if entry is None else entry.bindings
+        return () if entry is None else _contacts(entry)
+
+
+def _contacts(entry: Entry) -> Sequence[BoundDevice]:
+    return entry.bindings if entry.listener is None else [*entry.bindings, entry.listener]

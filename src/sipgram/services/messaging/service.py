@@ -49,6 +49,10 @@ class Recipient(Protocol):
     "A device of it is away, or something waits."
 
     @property
+    def listener(self) -> Device | None:
+        """Who takes its messages besides (D8)."""
+
+    @property
     def bindings(self) -> Sequence[Device]:
         """Its contacts."""
 
@@ -96,6 +100,8 @@ class Messaging:
         self._loops = loops
         self._settings = settings
         self._deposits = deposits
+        self.on_sent: Callable[[Message], None] | None = None
+        "Hears what accounts send, while anybody listens to them (D8)."
         # None when nobody has a history: the usual case asks nothing more.
         self._history = deposits.history if deposits and deposits.history.is_on else None
         self.lists: ListService | None = None
@@ -120,6 +126,10 @@ class Messaging:
                 return self.lists.handle(request, source, account_id, now)
             raise
         bindings = recipient.bindings
+        if recipient.listener is not None:
+            bindings = [*bindings, recipient.listener]
+        if self.on_sent is not None:
+            self.on_sent(request)
         is_recorded = self._history is not None and self._records(request, recipient)
         if not recipient.has_inbox and len(bindings) == 1 and not is_recorded:
             device = bindings[0]

@@ -17,6 +17,7 @@ from sipgram.settings import PolicySettings
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.sip.message.uri import Aor
+from sipgram.sip.routing.hunt import Pursuit
 from sipgram.sip.sink import Flow
 
 log = structlog.get_logger("sipgram.policy")
@@ -107,7 +108,9 @@ class Police:
             if self._last.get(sender) is mine:
                 del self._last[sender]
         # One for a list of recipients waits for their copies, each of which comes by here.
-        return await answer.work if isinstance(answer, Later) else answer
+        found = await answer.work if isinstance(answer, Later) else answer
+        assert not isinstance(found, Pursuit)  # Messaging knows accounts here alone.
+        return found
 
     def _handed_on(
         self,

@@ -129,10 +129,28 @@ class Binding:
         return method not in self.refuses and (not self.methods or method in self.methods)
 
 
+class Listener(Target, Protocol):
+    """Takes the messages of an account by commit: no contact that a REGISTER told of (D8)."""
+
+    expires: float
+    source: Flow
+    reg_id: int
+    updated: float
+    q: float
+    push: Push | None
+
+    @property
+    def features(self) -> Features:
+        """What it tells of its abilities."""
+
+    def takes(self, method: bytes) -> bool:
+        """Say whether it knows the method."""
+
+
 class AorEntry:
     """One AoR that lives here, with its bindings in the order of their coming."""
 
-    __slots__ = ("account_id", "aor", "bindings", "has_inbox", "text", "uris")
+    __slots__ = ("account_id", "aor", "bindings", "has_inbox", "listener", "text", "uris")
 
     members: tuple[bytes, ...] = ()
     "AoRs of a group's members, none of an account's own AoR."
@@ -146,6 +164,7 @@ class AorEntry:
         self.bindings: list[Binding] = []
         self.uris: tuple[bytes, ...] = ()  # As they came, all of them in Locations._by_uri.
         self.has_inbox = False  # A device is away, or something waits for one.
+        self.listener: Listener | None = None  # Takes messages besides its contacts (D8).
 
 
 class OneDevice(AorEntry):
@@ -249,6 +268,8 @@ class Locations:
         self._accounts = accounts
         self._bindings_max = bindings_max
         self._waiting: Waiting = waiting or NobodyWaits()
+        self.listener_of: Callable[[str], Listener | None] = lambda aor: None
+        "Who else takes the messages of an account; set before anybody is asked for."
         self._by_uri: dict[bytes, AorEntry] = {}
         self._by_aor: dict[Aor, AorEntry] = {}
         # Those of _by_aor without a binding, oldest first. Not a dict, where to look for the
@@ -478,6 +499,7 @@ class Locations:
                 return known
         entry = AorEntry(leading, account_id)
         entry.has_inbox = self._waiting.has_inbox(entry.text)
+        entry.listener = self.listener_of(entry.text)
         return entry
 
     def _keep_idle(self, entry: AorEntry) -> None:

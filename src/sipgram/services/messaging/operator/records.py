@@ -23,6 +23,8 @@ State = Literal["waiting", "delivered", "failed", "expired", "cancelled"]
 STATES: Final[tuple[State, ...]] = ("waiting", "delivered", "failed", "expired", "cancelled")
 ID_STEP_BITS: Final = 20
 """An id is milliseconds since 1970 with room for so many more within one (``MessageIds``)."""
+ID_MAX: Final = 2**63 - 1
+"""No database holds a larger one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def _sorted(*orders: Any) -> Any:
 
 def id_at(utc: float) -> int:
     """Return the first id that a message of this time could have."""
-    return max(0, int(utc * 1000)) << ID_STEP_BITS
+    return min(max(0, int(utc * 1000)) << ID_STEP_BITS, ID_MAX)
 
 
 class MessageRecords:
