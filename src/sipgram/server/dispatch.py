@@ -16,19 +16,10 @@ from sipgram.server.admission import Gate, OwnRegistrars, check_for_us, check_ro
 from sipgram.server.calls import Calls, secure
 from sipgram.server.excuses import Excuses
 from sipgram.server.groups import Parts
-from sipgram.server.routes import ALLOW, AS_UAS, CAPABILITIES, FOR_SERVERS, METHODS
+from sipgram.server.routes import ALLOW, AS_UAS, CAPABILITIES, FOR_SERVERS, METHODS, OVERLOADED
 from sipgram.server.routing.next_hops import Destination
 from sipgram.server.routing.outward import Outward
-from sipgram.services.answers import (
-    Answer,
-    Asked,
-    Commitment,
-    Forward,
-    Later,
-    Reply,
-    Split,
-    Told,
-)
+from sipgram.services.answers import Answer, Asked, Commitment, Forward, Later, Reply, Split, Told
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.grammar import shown
@@ -44,7 +35,6 @@ from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.server")
 
-OVERLOADED: Final = Reply(503, "Service Unavailable: draining or overloaded", (b"Retry-After: 5",))
 FAULTS_SHOWN_MAX: Final = 5
 """Faults told in the reason phrase of a 400."""
 LATER_MAX: Final = 20_000

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple, Protocol
 
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
-from sipgram.sip.sink import SMALL_BYTES, Cause, ClientSide, Flow, Proxy, ServerSide, Target
+from sipgram.sip.proxy import Proxy, Target
+from sipgram.sip.sink import SMALL_BYTES, Cause, ClientSide, Flow, ServerSide
 from sipgram.sip.timers import NEVER
 
 RETRY_AFTER: Final = b"Retry-After: 30"
