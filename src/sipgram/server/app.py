@@ -45,7 +45,8 @@ from sipgram.services.messaging.service import Messaging
 from sipgram.services.policy.service import Police
 from sipgram.services.push.service import Pusher
 from sipgram.services.registrar.gruu import Gruus
-from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
+from sipgram.services.registrar.location import Locations
+from sipgram.services.registrar.residents import OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
 from sipgram.services.wall_clock import WallClock
@@ -140,8 +141,7 @@ async def build(
         SettingsError: a setting cannot be used, a listener's address cannot be bound, or the
             database is not ours.
     """
-    entropy = entropy or SystemEntropy()
-    loop = asyncio.get_running_loop()
+    entropy, loop = entropy or SystemEntropy(), asyncio.get_running_loop()
     own_addresses: set[tuple[str, int]] = set()
     kept = await _open_database(settings, entropy)
     brancher = Brancher(kept.secret, node=NodeId(settings.server.node))

@@ -24,7 +24,8 @@ from sipgram.services.messaging.history import NOBODYS, History
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.store import MessageStore
-from sipgram.services.registrar.location import Accounts, Binding, Locations, OpenAccounts
+from sipgram.services.registrar.location import Binding, Locations
+from sipgram.services.registrar.residents import Accounts, OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.store import NoBindingStore
 from sipgram.services.registrar.streams import Opened

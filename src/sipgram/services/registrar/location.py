@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from sipgram.errors import PeerError, Refusal, Unavailable
 from sipgram.services.registrar.gruu import PARAMETER, Gruus, gr_in, instance_of
+from sipgram.services.registrar.residents import Accounts, NobodyWaits, Waiting
 from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.uri import Aor
@@ -198,52 +199,6 @@ class Group(AorEntry):
         self.members = tuple(member.text.encode() for member in members)
         self.bindings = [binding for member in members for binding in member.bindings]
         self.has_inbox = True  # Nothing may take it for an AoR with one device that is there.
-
-
-class Waiting(Protocol):
-    """Who keeps messages for devices that are away."""
-
-    def has_inbox(self, aor: str) -> bool:
-        """Say whether something waits for an AoR, or a device of it is away."""
-
-    def on_gone(self, entry: AorEntry, binding: Binding) -> None:
-        """A binding has ended, and no other of its device came in its place."""
-
-
-class NobodyWaits:
-    """Nothing is kept."""
-
-    def has_inbox(self, aor: str) -> bool:
-        return False
-
-    def on_gone(self, entry: AorEntry, binding: Binding) -> None:
-        return None
-
-
-class Accounts(Protocol):
-    """Who has an account here."""
-
-    def account_id_of(self, aor: Aor) -> int | None:
-        """Return the account that an AoR belongs to, None when nobody has it."""
-
-    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
-        """Return the account that an AoR belongs to, and its first name (D4)."""
-
-    def members_of(self, aor: Aor) -> Sequence[Aor]:
-        """Return the first names of a group's members, none for what is no group."""
-
-
-class OpenAccounts:
-    """Every user of a served domain counts as an account (``--auth none``)."""
-
-    def account_id_of(self, aor: Aor) -> int | None:
-        return 0 if aor.user else None
-
-    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
-        return (0, aor) if aor.user else None
-
-    def members_of(self, aor: Aor) -> Sequence[Aor]:
-        return ()
 
 
 class Locations:

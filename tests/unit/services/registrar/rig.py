@@ -6,8 +6,9 @@ from sipgram.errors import Error
 from sipgram.identity import Entropy
 from sipgram.services.answers import Commitment, Done, Reply
 from sipgram.services.registrar.gruu import Gruus
-from sipgram.services.registrar.location import AorEntry, Binding, Locations, OpenAccounts
+from sipgram.services.registrar.location import AorEntry, Binding, Locations
 from sipgram.services.registrar.push import PushTerms
+from sipgram.services.registrar.residents import OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.streams import Opened
 from sipgram.settings import RegistrarSettings
