@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the settings tree; ``--check`` says whether it is up to date."""
+"""Writes docs/settings.md and docs/metrics.md; ``--check`` says whether they are up to date."""
 
 import ast
 import sys
@@ -6,9 +6,18 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from sipgram import settings as module
+from sipgram.server.metrics import FIGURES, LAG_NAME, LAG_TEXT
 from sipgram.settings import Settings
 
-TARGET = Path(__file__).parents[1] / "docs" / "settings.md"
+DOCS = Path(__file__).parents[1] / "docs"
+METRICS_HEADER = """# Metrics
+
+Written by `scripts/reference.py` from `src/sipgram/server/metrics.py`: what `/metrics` shows on the HTTP port, beside the usual
+`process_…` of memory, CPU and files. Counters count from the start of the process.
+
+| name | kind | unit | label | meaning |
+|---|---|---|---|---|
+"""
 HEADER = """# Settings
 
 Written by `scripts/reference.py` from `src/sipgram/settings.py`. Each setting stands in `sipgram.toml` under its section, or in
@@ -58,11 +67,31 @@ def page() -> str:
     return "".join(parts)
 
 
+def metrics_page() -> str:
+    """Return the page of metrics."""
+    rows = [
+        (
+            figure.name + "_total" * (figure.kind == "counter"),
+            *figure[:1],
+            *figure[2:4],
+            figure.label,
+        )
+        for figure in FIGURES
+    ]
+    rows.append((LAG_NAME, "histogram", "seconds", LAG_TEXT, ""))
+    return METRICS_HEADER + "".join(
+        f"| `{name}` | {kind} | {unit} | {label and f'`{label}`'} | {text} |\n"
+        for name, kind, unit, text, label in rows
+    )
+
+
 def main() -> int:
-    """Write the page, or compare it."""
+    """Write the pages, or compare them."""
+    pages = {DOCS / "settings.md": page(), DOCS / "metrics.md": metrics_page()}
     if "--check" in sys.argv:
-        return int(TARGET.read_text(encoding="utf-8") != page())
-    TARGET.write_text(page(), encoding="utf-8")
+        return int(any(file.read_text(encoding="utf-8") != text for file, text in pages.items()))
+    for file, text in pages.items():
+        file.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -5,6 +5,7 @@
     │   ├── ParseError   the bytes are not what the grammar allows
     │   └── TooLarge     a limit of ours was passed
     ├── Refusal        nothing is broken, we decline: 403, 404, 480 …
+    ├── Ignored        there is to be no answer
     ├── Unavailable    something that we depend on is away: 500 with Retry-After (D11)
     ├── SettingsError  the operator's settings are wrong; one line says which and why
     └── UsageError     the caller's mistake in our own API; never sent to a peer
@@ -51,6 +52,10 @@ class Refusal(Error):
         self.status = status
         self.reason = reason
         self.headers = tuple(headers)
+
+
+class Ignored(Error):
+    """Who asks gets no answer: it would only learn that somebody is here."""
 
 
 class Unavailable(Error):

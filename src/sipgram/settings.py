@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 AuthMode = Literal["digest", "none"]
 
@@ -63,6 +63,8 @@ class RegistrarSettings:
     "Contacts of one AoR; when one more comes the oldest goes."
     bindings_max: int = 1_000_000
     "Contacts in all; beyond that new ones get 500."
+    service_routes: tuple[str, ...] = ()
+    "SIP URIs with ;lr that registered phones are to send their requests by (RFC 3608); none by default."
     flow_timer_s: int = 120
     "Told to Outbound phones: a flow without a keep-alive for so long may be dropped."
     spread: bool = True
@@ -224,6 +226,20 @@ class WebSocketSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """The operator's own Python code, asked about each message."""
+
+    path: str = ""
+    "MODULE:OBJECT or FILE.py:OBJECT, a sipgram.policy.Policy; empty for none."
+    timeout_s: float = 1.0
+    "How long an answer is waited for."
+    on_failure: Literal["open", "closed"] = "open"
+    "What an error or a hang means: open lets the message pass, closed answers 500 with Retry-After."
+    running_max: int = 2_000
+    "Questions under way at one time, those included that did not heed their end; one more is a failure."
+
+
+@dataclass(frozen=True, slots=True)
 class TlsSettings:
     """Certificates, and who must show one."""
 
@@ -269,8 +285,108 @@ class HttpSettings:
     "How far ahead a message may be scheduled."
     record_s: float = 604_800.0
     "How long it is remembered what became of a message that came by HTTP."
+    events_s: float = 2_592_000.0
+    "How long the events of an account with a listener are kept for those who come later."
+    listeners_max: int = 100_000
+    "Accounts with a listener."
+    streams_max: int = 2_000
+    "Event streams open at one time; one more gets 503."
+    stream_events_max: int = 1_000
+    "Events that wait for one stream; one that reads no faster is closed, and may resume."
     idempotency_s: float = 86_400.0
     "How long an Idempotency-Key, or the id of GET /send, is remembered."
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """How webhooks are told."""
+
+    allow_private: bool = False
+    "Allow URLs that lead into private networks or to this machine."
+    timeout_s: float = 10.0
+    "How long a receiver may take."
+    retry_s: float = 5.0
+    "After the first failure; doubled each time, up to an hour."
+    give_up_s: float = 86_400.0
+    "An event that was not heard for so long goes to the dead ones, from where it can be sent again."
+    at_once: int = 32
+    "Deliveries under way at one time."
+    queue_max: int = 100_000
+    "Events that wait to be told; beyond that a message for such a webhook is kept back, and others' events are lost."
+    per_account_max: int = 10
+    "Webhooks of one account."
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A peer that takes what is not for us: another exchange, a provider."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    name: str
+    "What it is called in logs."
+    hosts: tuple[str, ...] = ()
+    "Its servers, HOST or HOST:PORT, ;transport=tcp or tls if wished; one is tried after the other. A name is looked up by RFC 3263."
+    addresses: tuple[str, ...] = ()
+    "Addresses or networks that its requests come from; they need no digest."
+    certificates: tuple[str, ...] = ()
+    "SIP domains, one of which the certificate that it shows is for; needs no digest either."
+    numbers: tuple[str, ...] = ()
+    "Beginnings of the numbers that go there, as +49 or 00; of several trunks the longest counts."
+    domains: tuple[str, ...] = ()
+    "Domains that go there."
+    may_relay: bool = False
+    "Whether its own requests may go on to trunks and other domains, not only to accounts here."
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingSettings:
+    """What goes to others, and how they are found."""
+
+    trunks: tuple[Trunk, ...] = ()
+    "Peers for calls and messages to numbers and domains that are not ours: tables `[[routing.trunks]]` in the file."
+    federation: bool = False
+    "Whether accounts here and users of other domains may reach each other, over TLS with certificates on both sides."
+    federation_domains: tuple[str, ...] = ()
+    "The domains to do that with; empty for all."
+    hop_s: float = 3.0
+    "How long a server may be silent while there is another one to try."
+    connect_s: float = 2.0
+    "How long a connection to a server may take to open."
+    connections_max: int = 1_000
+    "Connections that we open to other servers; beyond that an idle one is closed, or none is opened."
+    nameservers: tuple[str, ...] = ()
+    "Name servers, ADDRESS or ADDRESS:PORT; empty for the system's."
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """What an account or an address may do before it is refused."""
+
+    on_loopback: bool = False
+    "Whether all of this counts for programs of this machine, too."
+    messages_per_minute: int = 600
+    "MESSAGE requests of one account, so many at once or spread over a minute; 0 for any number, as below."
+    invites_per_minute: int = 60
+    "INVITE requests of one account that begin a call."
+    registers_per_minute: int = 60
+    "REGISTER requests of one account that have the right password."
+    wrong_passwords: int = 10
+    "Wrong passwords for one account from one address, after which none is looked at for a while; ten times as many for one address or one account, where the other is not known."
+    wrong_passwords_s: float = 600.0
+    "How long until so many wrong passwords are forgotten."
+    blocked: tuple[str, ...] = ()
+    "Addresses or networks whose requests get no answer."
+    blocked_agents: tuple[str, ...] = (
+        "friendly-scanner",
+        "sipvicious",
+        "sipcli",
+        "pplsip",
+        "sip-scan",
+        "sundayddr",
+        "iWar",
+    )
+    "Parts of the User-Agent of scanners, which get no challenge."
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,5 +405,9 @@ class Settings:
     presence: PresenceSettings = field(default_factory=PresenceSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
+    routing: RoutingSettings = field(default_factory=RoutingSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)

@@ -17,6 +17,7 @@ from .program import Program
 from .sipgram_server import DOMAIN, SipgramCommand, SipgramServer, add_accounts
 from .sipp import Sipp
 from .sipsak import Sipsak
+from .twinkle import StartTwinkle, Twinkle
 
 ALICE = Account(f"sip:alice@{DOMAIN}", "secret")
 BOB = Account(f"sip:bob@{DOMAIN}", "builder")
@@ -152,6 +153,31 @@ def linphone(
     yield start
     for phone in started:
         phone.program.kill()
+
+
+@pytest.fixture
+def twinkle(
+    server: SipgramServer, tmp_path: Path, running: list[Program]
+) -> Iterator[StartTwinkle]:
+    """Starts one twinkle-console; it is gone at the end of the test."""
+    started: list[Twinkle] = []
+
+    def start(account: Account, *, peer: Account, transport: Transport) -> Twinkle:
+        phone = Twinkle(
+            account,
+            peer=peer.aor,
+            server=server.address(transport),
+            transport=transport,
+            home=tmp_path / f"twinkle-{account.user}",
+        )
+        started.append(phone)
+        running.append(phone.program)
+        running.append(phone.log)
+        return phone
+
+    yield start
+    for phone in started:
+        phone.kill()
 
 
 @pytest.fixture

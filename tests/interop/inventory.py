@@ -18,6 +18,7 @@ class Tool(Enum):
     CHROMIUM = ("chromium", "chromium", ("--version",), "Chromium ")
     LINPHONE = ("linphone-daemon", "linphone-cli", ("--help",), "")
     TWINKLE = ("twinkle-console", "twinkle-console", ("--version",), "Twinkle ")
+    CURL = ("curl", "curl", ("--version",), "curl ")
     NFT = ("nft", "nftables", ("--version",), "nftables ")
 
     def __init__(
@@ -50,7 +51,7 @@ def version_of(tool: Tool) -> str | None:
 
 
 def _package_version(tool: Tool) -> str:
-    """linphone-daemon does not tell its version; the package manager may."""
+    """Some programs do not tell their version; the package manager may."""
     query = shutil.which("dpkg-query")
     if query is None:
         return "of unknown version"

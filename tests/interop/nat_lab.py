@@ -4,13 +4,12 @@ The NAT is Linux's own (nftables' masquerade). What it has no mapping for it dro
 word, as the boxes in homes do; Linux itself would answer with an error.
 """
 
-import contextlib
 import ctypes
 import os
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -74,14 +73,6 @@ class NatLab:
     def socket_at_server(self, kind: socket.SocketKind) -> socket.socket:
         """Return a bound socket of the server's network."""
         return _bound(self.server, SERVER, kind)
-
-    def mappings(self, port: int) -> int:
-        """Count what the NAT remembers of a phone's port."""
-        path = "/proc/thread-self/net/nf_conntrack"
-        text = _inside(self.nat, lambda: Path(path).read_text())
-        return sum(
-            f"src={PHONE} " in line and f"sport={port} " in line for line in text.splitlines()
-        )
 
     def _build(self) -> None:
         made = _run("ip", "netns", "add", self.phone)
@@ -163,10 +154,3 @@ def _run(*command: str, text: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, input=text, capture_output=True, text=True, timeout=10, check=False
     )
-
-
-@contextlib.contextmanager
-def nat_lab(**timeouts: int) -> Iterator[NatLab]:
-    """Give a lab of these timeouts."""
-    with NatLab(**timeouts) as lab:
-        yield lab

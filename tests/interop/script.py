@@ -47,6 +47,32 @@ def take_and_keep(method: str) -> str:
     return f'<recv request="{method}"><action>{vias}</action></recv>'
 
 
+def take_and_remember(method: str) -> str:
+    """Wait for the request that begins the dialog: routes, the caller and the Vias are kept."""
+    kept = [("From:", "caller", 1), ("Via:", "via1", 1), ("Via:", "via2", 2)]
+    kept.append(("Record-Route:", "route", 1))
+    actions = "".join(
+        f'<ereg regexp=" .*" search_in="hdr" header="{header}" occurrence="{n}" assign_to="{name}"/>'
+        for header, name, n in kept
+    )
+    return f'<recv request="{method}" rrs="true"><action>{actions}</action></recv>'
+
+
+def late_success() -> str:
+    """Answer the INVITE of ``take_and_remember`` 200, after other requests."""
+    head = "SIP/2.0 200 OK\nVia:[$via1]\nVia:[$via2]\nRecord-Route:[$route]\nFrom:[$caller]"
+    tail = f"[last_Call-ID:]\nCSeq: 2 INVITE\n{CONTACT}\n{NO_BODY}"
+    return send(f"{head}\nTo: <sip:[user]@[domain]>;tag=sipp-[pid]\n{tail}", repeats=True)
+
+
+def within_as_called(method: str, sequence: int) -> str:
+    """A request of the dialog from the one who was called, after ``take_and_remember``."""
+    head = f"{method} [next_url] SIP/2.0\n{VIA}[branch];rport\nMax-Forwards: 70\n[routes]"
+    who = "From: <sip:[user]@[domain]>;tag=sipp-[pid]\nTo:[$caller]"
+    tail = f"Call-ID: [call_id]\nCSeq: {sequence} {method}\n{CONTACT}\n{NO_BODY}"
+    return send(f"{head}\n{who}\n{tail}", repeats=method != "ACK")
+
+
 def late(status: str, *lines: str, cseq: str) -> str:
     """Answer the INVITE of ``take_and_keep`` for good; its To has our tag by now."""
     head = f"SIP/2.0 {status}\nVia:[$via1]\nVia:[$via2]\n[last_From:]\n[last_To:]"

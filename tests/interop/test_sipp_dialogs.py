@@ -11,12 +11,15 @@ from .script import (
     final,
     get,
     late,
+    late_success,
     pause,
     reply,
     ring,
     take,
     take_and_keep,
+    take_and_remember,
     within,
+    within_as_called,
 )
 from .sipp import Sipp, SippRun, free_port
 
@@ -173,6 +176,58 @@ def test_another_invite_within_the_dialog(alice: Account, bob: Account, sipp: Si
 
     sipp.start("caller", alice, peer="bob", steps=steps).wait()
     phone.wait()
+
+
+def test_another_invite_of_the_one_who_was_called(alice: Account, bob: Account, sipp: Sipp) -> None:
+    """Issue calls, shown by 1: "re-INVITE and BYE both ways"; here both from the callee."""
+    phone = phone_of(
+        bob,
+        sipp,
+        [
+            take_and_remember("INVITE"),
+            reply("180 Ringing", CONTACT),
+            late_success(),
+            take("ACK"),
+            within_as_called("INVITE", 1),
+            get(100, is_optional=True),
+            get(200),
+            within_as_called("ACK", 1),
+            within_as_called("BYE", 2),
+            get(200),
+        ],
+    )
+    steps = [*CALLED, take("INVITE"), agree(), take("ACK"), take("BYE"), agree()]
+
+    sipp.start("caller", alice, peer="bob", steps=steps).wait()
+    phone.wait()
+
+
+def test_a_late_200_of_another_phone_reaches_the_caller_too(
+    alice: Account, bob: Account, sipp: Sipp
+) -> None:
+    """Issue calls, shown by 1: "late 2xx": the phone had answered before its CANCEL came. §16.7
+    step 5 has each 2xx go up, after another final response as well."""
+    early = phone_of(bob, sipp, [*ANSWERED, *ENDED])
+    tardy = phone_of(
+        bob,
+        sipp,
+        [
+            take_and_remember("INVITE"),
+            reply("180 Ringing", CONTACT),
+            take("CANCEL"),
+            agree(),
+            pause(300),
+            late_success(),
+        ],
+    )
+    answered = [get(180), get(180), get(200, routes=True), within("ACK", 2)]
+    steps = [*call(), *answered, get(200), *HANGING_UP]
+
+    calling = sipp.start("caller", alice, peer="bob", steps=steps)
+    calling.wait()
+    early.wait()
+    tardy.wait()
+    assert len(calling.received("SIP/2.0 200")) == 3, "of two phones, and of BYE"
 
 
 def test_a_reliable_provisional_response_and_its_prack(

@@ -103,7 +103,7 @@ class CallProxy:
         return Side(b"192.0.2.1:5060;transport=tcp", name)
 
     def _pass_on(self, request: Message, flow: Flow, course: Course, now: float) -> None:
-        if not course.is_signed or course.leads_on:
+        if not course.is_signed or course.leads_on or not (course.is_expected or course.flow):
             if request.method != b"ACK":
                 self._answer(request, flow, 403 if course.leads_on else 481, now)
             return
@@ -155,5 +155,11 @@ class _Routing:
         known = self._proxy.contacts
         return [hop for c in contacts for hop in known.get(str(Aor.parse(c.uri)), [])]
 
-    def fail_over(self, target: Target) -> Target | None:
+    def fail_over(self, target: Target, status: int, now: float) -> Target | None:
         return None
+
+    def silence_s(self, now: float) -> float:
+        return 0.0
+
+    def returned(self, response: Message, data: bytes) -> bytes:
+        return self._proxy.routes.returned(response, data)

@@ -11,7 +11,8 @@ from sipgram.server.dispatch import Dispatcher
 from sipgram.server.ways import NoSockets, Ways
 from sipgram.services.answers import Reply
 from sipgram.services.messaging.service import Messaging
-from sipgram.services.registrar.location import Binding, Locations, OpenAccounts
+from sipgram.services.registrar.location import Binding, Locations
+from sipgram.services.registrar.residents import OpenAccounts
 from sipgram.settings import MessagingSettings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.address import Address

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sipgram.cli.accounts.groups import groups
 from sipgram.cli.database import DATA, Data, Database, run
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Takes(enum.Enum):
 
 
 users = typer.Typer(no_args_is_help=True, help="Manage the accounts of a server.")
+users.add_typer(groups, name="group")
 
 Address = Annotated[
     str, typer.Argument(metavar="AOR", help="The account, as in alice@example.com.")

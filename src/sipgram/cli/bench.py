@@ -226,6 +226,39 @@ def rate(
     _run(load, choice, as_json=as_json)
 
 
+@bench.command()
+def ws(
+    idle: Annotated[int, typer.Option("--idle", help="Registered connections that rest.")] = 5000,
+    count: Count = 20_000,
+    window: Window = 64,
+    rounds: Rounds = 1,
+    as_json: Json = False,
+) -> None:
+    """Hold idle WebSockets, then relay MESSAGEs between others (RFC 7118); sipgram alone."""
+    import dataclasses
+    import json
+
+    from sipgram.cli.load.web import WebLoad, measure
+    from sipgram.errors import Unavailable
+
+    for _ in range(rounds):
+        try:
+            found = measure(WebLoad(idle, count, window))
+        except (Unavailable, OSError) as error:
+            typer.echo(f"sipgram bench: {error}", err=True)
+            raise typer.Exit(_FAILED) from error
+        if as_json:
+            typer.echo(json.dumps(dataclasses.asdict(found)))
+        else:
+            typer.echo(
+                f"idle {idle}: {found.memory_idle_mb:.0f} MB, before {found.memory_before_mb:.0f}, "
+                f"{found.kb_per_connection:.1f} KB each; relayed {found.relayed}: "
+                f"{found.cpu_us:.1f} us of CPU each, {found.per_s:.0f}/s, {found.failed} failed"
+            )
+        if found.failed:
+            raise typer.Exit(_FAILED)
+
+
 def _run(load: "Load", choice: "Choice", *, as_json: bool) -> None:
     """Measure and print; exit 2 when it cannot be measured, 1 when a request failed."""
     import dataclasses

@@ -23,7 +23,7 @@ class Command(NamedTuple):
 COMMANDS: Final = {
     "serve": Command("sipgram.cli.serve", "serve", "Run the server."),
     "user": Command("sipgram.cli.admin", "users", "Manage the accounts of a server."),
-    "key": Command("sipgram.cli.keys", "keys", "Manage the keys of the HTTP API."),
+    "key": Command("sipgram.cli.api.keys", "keys", "Manage the keys of the HTTP API."),
     "send": Command("sipgram.cli.send", "send", "Send a message and say what became of it."),
     "listen": Command("sipgram.cli.listen", "listen", "Register and print what comes in."),
     "register": Command("sipgram.cli.register", "register", "Register once."),

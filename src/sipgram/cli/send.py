@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Collection
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,39 +12,67 @@ from sipgram.cli import session
 from sipgram.client.client import Client
 from sipgram.client.messages import NoAnswer, Outcome, Rejected, Sent, is_text
 
+To = Annotated[
+    str,
+    typer.Argument(
+        metavar="TO", help="bob, bob@example.com, a sip: or tel: URI; with --csv: the text."
+    ),
+]
+Text = Annotated[
+    str, typer.Argument(metavar="TEXT", help="The text; - reads it from standard input.")
+]
+ContentType = Annotated[str, typer.Option(metavar="T", help="Type of the text.")]
+Expires = Annotated[
+    int | None, typer.Option(metavar="S", min=0, help="Worth delivering for so many seconds.")
+]
+Want = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RECEIPT",
+        help="Ask for a receipt: delivered, displayed or failed; may be given several times. "
+        "It comes to whoever listens as the account.",
+    ),
+]
+Csv = Annotated[
+    Path | None,
+    typer.Option("--csv", metavar="FILE", help="Send the text, with its {columns}, to each line."),
+]
+ApiUrl = Annotated[
+    str, typer.Option("--api", metavar="URL", help="With --csv: the server's HTTP API.")
+]
+KeyEnv = Annotated[
+    str, typer.Option("--key-env", metavar="VAR", help="With --csv: what holds the API key.")
+]
+
 
 def send(
-    to: Annotated[
-        str, typer.Argument(metavar="TO", help="bob, bob@example.com, or a sip: or tel: URI.")
-    ],
-    text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="The text; - reads it from standard input.")
-    ],
-    aor: session.From,
+    to: To,
+    text: Text = "",
+    aor: session.From = "",
     server: session.Server = None,
     password_env: session.PasswordEnv = None,
-    content_type: Annotated[str, typer.Option(metavar="T", help="Type of the text.")] = (
-        "text/plain"
-    ),
-    expires: Annotated[
-        int | None, typer.Option(metavar="S", min=0, help="Worth delivering for so many seconds.")
-    ] = None,
-    want: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="RECEIPT",
-            help="Ask for a receipt: delivered, displayed or failed; may be given several times. "
-            "It comes to whoever listens as the account.",
-        ),
-    ] = None,
+    content_type: ContentType = "text/plain",
+    expires: Expires = None,
+    want: Want = None,
     as_json: session.Json = False,
     trace: session.Trace = False,
     timeout: session.Timeout = None,
+    to_many: Csv = None,
+    api: ApiUrl = "http://127.0.0.1:8080",
+    key_env: KeyEnv = "SIPGRAM_API_KEY",
 ) -> None:
     """Send a message and say what became of it.
 
     Exit code: 0 delivered, 3 stored, 4 refused, 5 no answer, 2 bad usage.
     """
+
+    if to_many is not None:
+        from sipgram.cli.api.bulk import send_csv
+
+        send_csv(to_many, text or to, sender=aor or None, api=api, key_env=key_env)
+        return
+    if not text or not aor:
+        raise typer.BadParameter("TEXT and --from are needed")
 
     async def work() -> int:
         me = session.client(aor, server=server, password_env=password_env, trace=trace)

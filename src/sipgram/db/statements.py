@@ -193,7 +193,14 @@ def _http_statements() -> tuple[Statement, ...]:
         _update(
             "webhook_event_tried",
             queue,
-            (queue.c.state, queue.c.tries, queue.c.status, queue.c.reason, queue.c.due_utc),
+            (
+                queue.c.state,
+                queue.c.tries,
+                queue.c.status,
+                queue.c.reason,
+                queue.c.created_utc,
+                queue.c.due_utc,
+            ),
             (queue.c.id,),
         ),
         _delete("webhook_event_drop", queue, (queue.c.id,)),

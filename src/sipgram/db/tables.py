@@ -66,6 +66,24 @@ credentials = Table(
 )
 """H(username:realm:password), for the username as ``alice`` and as ``alice@domain`` (D3)."""
 
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("folded", Text, nullable=False, unique=True),
+    Column("user", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+)
+"""One AoR with many members (D4); no alias has the same name."""
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("group_id", ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Index("group_members_account_id", "account_id"),
+)
+
 account_changes = Table(
     "account_changes",
     metadata,

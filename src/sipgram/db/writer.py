@@ -13,7 +13,7 @@ from operator import not_
 from typing import Any, Protocol, Self
 
 from sipgram.db.statements import Statement
-from sipgram.errors import Error, Unavailable, UsageError
+from sipgram.errors import Error, Refusal, Unavailable, UsageError
 
 Done = Callable[[Exception | None], None]
 """Called once, from the loop, with None when the row is on disk."""
@@ -78,6 +78,7 @@ class Writer(ABC):
         self._flush_due = False
         self._flushed_at = 0.0
         self._away: str | None = "starting"
+        self._failing = ""  # Why the last batch is not on disk, empty when it is.
         self._closing = False
         self._available = asyncio.Event()
         self._restart_s = _RESTART_FIRST_S
@@ -135,6 +136,21 @@ class Writer(ABC):
     def waiting_rows(self) -> int:
         """Rows submitted and not yet answered."""
         return len(self._dones) + len(self._committing)
+
+    def trouble(self, *, commit_s: float, full_share: float) -> str:
+        """Return why rows are not written in time, empty when they are.
+
+        A commit under way for ``commit_s``, and a queue that is full to ``full_share``, are trouble.
+        """
+        if self._away is not None or self._closing:
+            return f"writer: {self._away or 'closing'}"
+        if self._failing:
+            return f"writer: {self._failing}"
+        if self._committing and self._loop.time() > self._flushed_at + commit_s:
+            return f"writer: no answer in {commit_s:g} s"
+        if self.waiting_rows >= self._rows_max * full_share:
+            return f"writer: {self.waiting_rows} rows wait"
+        return ""
 
     def submit(self, statement: str, row: Row, done: Done) -> None:
         """Queue a row; ``done`` hears ``None``, ``Unavailable`` or ``UsageError``.
@@ -197,6 +213,7 @@ class Writer(ABC):
             self._loop.call_later(left, self._flush)
         else:
             self._flush()
+        self._failing = next((said[1] for said in answer or () if said and said[0] == "away"), "")
         if not answer:
             for done in committing:
                 self._tell(done, None)
@@ -289,4 +306,7 @@ def _error(verdict: Verdict) -> Error | None:
     kind, reason = verdict
     if kind == "away":
         return Unavailable(f"the row is not on disk: {reason}")
+    if "foreign key" in reason.lower():
+        # Another process removed the account, and the news is not here yet.
+        return Refusal(404, "Not Found: the account is gone")
     return UsageError(f"the row does not fit its table: {reason}")

@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from sipgram.errors import SettingsError
-from sipgram.http import problem
+from sipgram.http import description, docs, problem
 from sipgram.http.caller import Guard
 from sipgram.http.edge import Edge
 from sipgram.http.upgrades import Upgrade, Upgrades
@@ -20,6 +20,9 @@ from sipgram.settings import HttpSettings
 
 Problems = Callable[[], Awaitable[list[str]]]
 """Returns what keeps the node from its work, one phrase each; empty when all is well."""
+
+Ailments = Callable[[], list[str]]
+"""Returns what only a restart mends."""
 
 
 def build(
@@ -30,6 +33,7 @@ def build(
     guard: Guard | None = None,
     routers: Sequence[APIRouter] = (),
     limits: HttpSettings | None = None,
+    ailments: Ailments = list,
 ) -> FastAPI:
     """Return the application: the routes that operators watch, and those of the features."""
     app = FastAPI(title="sipgram", version=version, docs_url=None, redoc_url=None)
@@ -43,10 +47,14 @@ def build(
         return limits.batch_bytes_max if path.endswith(":batch") else limits.body_bytes_max
 
     app.add_middleware(Edge, limit_of=limit_of)
+    docs.install(app)
+    description.describe(app)
 
     @app.get("/healthz", summary="Is the process alive")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+    async def healthz(response: Response) -> dict[str, object]:
+        found = ailments()
+        response.status_code = 503 if found else 200
+        return {"status": "ill", "problems": found} if found else {"status": "ok"}
 
     @app.get("/readyz", summary="Can it take requests now")
     async def readyz(response: Response) -> dict[str, object]:

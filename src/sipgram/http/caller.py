@@ -3,10 +3,12 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Annotated, Any, Final, Literal, Protocol
 
 import structlog
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from sipgram.http.problem import Problem
 
@@ -61,7 +63,7 @@ class Buckets:
         self._left[name] = (left + 1 if is_over else left, now)
         if len(self._left) > self._callers_max:
             self._left.popitem(last=False)
-        wait_s = max(1, round(-left * 60 / limit + 0.5)) if is_over else 60
+        wait_s = max(1, ceil(-left * 60 / limit)) if is_over else 60
         return limit, -1 if is_over else int(left), wait_s
 
 
@@ -87,7 +89,7 @@ class Guard:
         self._origins = origins
         self._logged: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def caller(self, request: Request, scope: Scope) -> Caller:
+    def caller(self, request: HTTPConnection, scope: Scope) -> Caller:
         """Return who asks; ``Problem`` 401, 403 or 429."""
         peer = request.client.host if request.client else ""
         self._check_origin(request, peer)
@@ -113,6 +115,13 @@ class Guard:
             raise Problem(403, f"this needs the scope {scope}")
         return caller
 
+    def still(self, request: HTTPConnection, caller: Caller) -> bool:
+        """Say whether a caller may go on with what takes long: its key may have ended since."""
+        authorization = request.headers.get("authorization", "")
+        peer = request.client.host if request.client else ""
+        key = request.query_params.get("key", "") if self._query_key else ""
+        return self._callers.caller_of(authorization, key, peer) == caller
+
     def log(self, who: str, reason: str, path: str) -> None:
         """Log a refusal, the same one once a minute."""
         now = self._clock()
@@ -124,7 +133,7 @@ class Guard:
         if len(self._logged) > REFUSALS_MAX:
             self._logged.popitem(last=False)
 
-    def _check_origin(self, request: Request, peer: str) -> None:
+    def _check_origin(self, request: HTTPConnection, peer: str) -> None:
         """Refuse what a page of another origin asks: a browser may add credentials by itself."""
         origin = request.headers.get("origin")
         site = request.headers.get("sec-fetch-site", "none")

@@ -14,6 +14,8 @@ HEADERS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 )
+DRAIN_BYTES_MAX: Final = 4_194_304
+"""Of a body that is refused; who sends more is cut off."""
 POLICY: Final = b"default-src 'none'; frame-ancestors 'none'"
 """Of answers that are no pages."""
 
@@ -41,6 +43,7 @@ class Edge:
             message = await receive()
             count += len(message.get("body", b""))
             if count > limit:
+                await _drain(receive, message)
                 raise HTTPException(413, detail, {"Connection": "close"})
             return message
 
@@ -51,9 +54,20 @@ class Edge:
 
         if length.isdigit() and int(length) > limit:
             close = {"Connection": "close"}
+            await _drain(receive, await receive())
             await document(413, detail, headers=close)(scope, receive, adorned)
         else:
             await self._app(scope, bounded, adorned)
+
+
+async def _drain(receive: Receive, message: Message) -> None:
+    """Read what is still on its way: who sends without listening would miss the answer."""
+    count = 0
+    while message["type"] == "http.request" and message.get("more_body"):
+        message = await receive()
+        count += len(message.get("body", b""))
+        if count > DRAIN_BYTES_MAX:
+            return
 
 
 def _adorned(headers: list[tuple[bytes, bytes]], scope: Scope) -> list[tuple[bytes, bytes]]:

@@ -86,6 +86,9 @@ def install(app: FastAPI) -> None:
     """Have every error of the application answered by a problem document."""
 
     async def answered(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            allowed = ", ".join(_allowed(request))
+            return document(405, f"the path knows {allowed}", headers={"Allow": allowed})
         return of_error(error)
 
     async def invalid(request: Request, error: Exception) -> Response:
@@ -98,6 +101,20 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, answered)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, answered)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of a path; several routes may share it."""
+    known = request.app.openapi()["paths"]
+    path = request.scope["path"].split("/")
+    found: set[str] = set()
+    for template, methods in known.items():
+        parts = template.split("/")
+        if len(parts) == len(path) and all(
+            ours == theirs or ours.startswith("{") for ours, theirs in zip(parts, path, strict=True)
+        ):
+            found.update(method.upper() for method in methods)
+    return sorted(found)
 
 
 def _name(fault: Mapping[str, str]) -> str:

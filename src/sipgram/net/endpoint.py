@@ -137,6 +137,7 @@ class Endpoint:
         self._is_rearming = False
         self._timer: asyncio.TimerHandle | None = None
         self._servers: list[asyncio.Server] = []
+        self._listening: list[tuple[Address, Callable[[], bool]]] = []
         self.table = TransactionTable(user, timers=timers or Timers())
         self.udp: list[UdpListener] = []
         self.tcp: list[Address] = []
@@ -144,6 +145,8 @@ class Endpoint:
         self.connections: set[TcpFlow] = set()
         self.refused = 0
         "Connections closed at once because there were too many."
+        self.on_refused: Callable[[TcpFlow], None] = lambda flow: None
+        "Hears of each of them."
         self._sources: Counter[bytes] = Counter()
 
     # ---- opening and closing ---------------------------------------------------------------
@@ -183,6 +186,7 @@ class Endpoint:
         self._servers.append(server)
         host, port = server.sockets[0].getsockname()[:2]
         bound = Address(address.transport, host, port)
+        self._listening.append((bound, server.is_serving))
         self.tcp.append(bound)
         return bound
 
@@ -200,6 +204,7 @@ class Endpoint:
         host, port = await listener.open(address.host, address.port)
         self._tls_listeners.append(listener)
         bound = Address(address.transport, host, port)
+        self._listening.append((bound, lambda: listener.is_open))
         self.tcp.append(bound)
         return bound
 
@@ -278,6 +283,12 @@ class Endpoint:
         listeners.sort(key=lambda listener: listener.port != local_port)
         return listeners[0].flow((host, port)) if listeners else None
 
+    def listens(self) -> list[tuple[str, str, int]]:
+        """Return transport, the host that peers see, and port of each listener."""
+        found = [("udp", listener.host, listener.port) for listener in self.udp]
+        found += [(address.transport, address.host, address.port) for address in self.tcp]
+        return [(kind, self._advertised_for(host) or host, port) for kind, host, port in found]
+
     def own_addresses(self) -> set[tuple[str, int]]:
         """Return every host and port under which peers reach the listeners."""
         bound = [(listener.host, listener.port) for listener in self.udp]
@@ -286,6 +297,16 @@ class Endpoint:
         # A wildcard listener is reached over loopback too.
         here = [(LOOPBACK_OF[host], port) for host, port in bound if host in LOOPBACK_OF]
         return {pair for pair in bound + shown + here if pair[0] not in ("", *LOOPBACK_OF)}
+
+    def deaf(self) -> list[str]:
+        """Return the listeners that were opened and do not listen any more."""
+        found = [str(listener) for listener in self.udp if not listener.is_open]
+        return found + [str(address) for address, listens in self._listening if not listens()]
+
+    @property
+    def handshakes_failed(self) -> int:
+        """TLS handshakes that failed, took too long or were given up."""
+        return sum(listener.failed + listener.given_up for listener in self._tls_listeners)
 
     async def close(self) -> None:
         """Close listeners and connections; what is open is forgotten."""
@@ -346,6 +367,7 @@ class Endpoint:
         is_over = not flow.is_loopback and sources[flow.host] >= limits.connections_per_source_max
         if is_over or len(self.connections) >= limits.connections_max:
             self.refused += 1
+            self.on_refused(flow)
             return False
         sources[flow.host] += 1
         self.connections.add(flow)

@@ -156,6 +156,11 @@ class TlsListener:
         bound = self._sockets[0].getsockname()
         return str(bound[0]), int(bound[1])
 
+    @property
+    def is_open(self) -> bool:
+        """Whether each of its sockets listens."""
+        return bool(self._sockets) and all(sock.fileno() >= 0 for sock in self._sockets)
+
     async def close(self) -> None:
         """Listen no more and end open handshakes; connections that are through live on."""
         self._stop()

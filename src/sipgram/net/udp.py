@@ -144,6 +144,11 @@ class UdpListener:
         shown = f"[{shown}]" if ":" in shown else shown
         self.via_line = f"Via: SIP/2.0/UDP {shown}:{self.port};branch=".encode()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it receives."""
+        return self._socket is not None and self._socket.fileno() >= 0
+
     def close(self) -> None:
         """Stop receiving and drop what could not be sent."""
         if self._readiness is not None:

@@ -20,35 +20,44 @@ from sipgram.identity import Entropy, NodeId, SystemEntropy
 from sipgram.net.certificates import Certificates
 from sipgram.net.endpoint import Address, Endpoint
 from sipgram.net.ws.server import WebSockets
-from sipgram.server.admission import Gate, Peers
+from sipgram.server.admission import Gate
+from sipgram.server.api.build import Api, Foundation, build_api, news_of
 from sipgram.server.calls import Calls, build_calls
 from sipgram.server.contacts import Contacts, build_contacts
 from sipgram.server.dispatch import Dispatcher, Service
-from sipgram.server.http_api import Api, Foundation, build_api, news_of
+from sipgram.server.limits.tally import Tally
+from sipgram.server.parts.edges import build_police, build_web, news_of_police
 from sipgram.server.parts.keeping import Keeping, build_keeping
 from sipgram.server.parts.lists import build_lists
 from sipgram.server.parts.presence import PresenceParts, build_presence
 from sipgram.server.parts.push import PushParts, build_push
 from sipgram.server.parts.receipts import build_receipts
 from sipgram.server.parts.time_keeping import build_wall_clock
+from sipgram.server.routing.build import build_outward, build_peers
+from sipgram.server.routing.outward import Outward
+from sipgram.server.routing.peers import Peers
 from sipgram.server.ways import Ways
-from sipgram.server.web import build_web
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.sql import AccountRows
 from sipgram.services.auth.table import AccountTable
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
+from sipgram.services.policy.service import Police
 from sipgram.services.push.service import Pusher
-from sipgram.services.registrar.location import Locations, OpenAccounts, Waiting
+from sipgram.services.registrar.gruu import Gruus
+from sipgram.services.registrar.location import Locations
+from sipgram.services.registrar.residents import OpenAccounts, Waiting
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.sql import BindingRows
 from sipgram.services.wall_clock import WallClock
 from sipgram.settings import Settings
 from sipgram.sip.branch import Brancher
 from sipgram.sip.keep_alive import KeepAlives
+from sipgram.sip.loops import LoopGuard
 from sipgram.sip.message.nonce import NonceMint
 from sipgram.sip.message.uri import Aor
-from sipgram.sip.proxy import Carrier, ForkTimes, Proxy
+from sipgram.sip.proxy import ForkTimes, Proxy
+from sipgram.sip.sink import Carrier
 from sipgram.sip.timers import Timers
 
 log = structlog.get_logger("sipgram.server")
@@ -70,6 +79,9 @@ class AccountsByAor:
     def owner(self, aor: Aor) -> tuple[int, Aor] | None:
         account = self._table.account_of(aor.user, aor.domain)
         return None if account is None else (account.id, Aor(account.user, account.domain))
+
+    def members_of(self, aor: Aor) -> list[Aor]:
+        return [Aor(m.user, m.domain) for m in self._table.members_of(aor.user, aor.domain)]
 
 
 @dataclass(slots=True)
@@ -94,6 +106,8 @@ class Server:
     certificates: Certificates | None
     api: Api | None
     web: WebSockets
+    outward: Outward
+    messaging: Messaging | Police
     listeners: tuple[Address, ...] = ()
 
     @property
@@ -109,6 +123,7 @@ class Server:
     async def close(self) -> None:
         """Close sockets, then the database."""
         self.contacts.routes.is_over = True
+        await self.outward.hops.close()
         await self.endpoint.close()
         with suppress(TimeoutError):
             # A writer that hangs dies with this process; what it holds was answered by no 2xx.
@@ -126,44 +141,46 @@ async def build(
         SettingsError: a setting cannot be used, a listener's address cannot be bound, or the
             database is not ours.
     """
-    entropy = entropy or SystemEntropy()
-    loop = asyncio.get_running_loop()
+    entropy, loop = entropy or SystemEntropy(), asyncio.get_running_loop()
     own_addresses: set[tuple[str, int]] = set()
     kept = await _open_database(settings, entropy)
     brancher = Brancher(kept.secret, node=NodeId(settings.server.node))
     keeping = build_keeping(kept.engine, kept.writer, kept.wall, settings, brancher)
     mailroom = keeping.mailroom
-    locations = _locations(settings, kept.accounts, own_addresses, mailroom)
-    gate = _gate(settings, kept, locations, entropy)
-    messaging = Messaging(locations.find, settings=settings.messaging, deposits=mailroom.deposits)
-    routes: dict[bytes, Service] = {b"MESSAGE": messaging, b"OPTIONS": messaging}
+    locations = _locations(settings, kept, own_addresses, mailroom)
+    peers, tally = build_peers(settings, locations), Tally(loop.time)
+    gate = _gate(settings, kept, locations, entropy, peers, tally)
+    loops = LoopGuard(kept.secret, node=NodeId(settings.server.node))
+    messaging = _messaging(settings, locations, mailroom, loops)
+    policed = build_police(settings, messaging)
+    routes: dict[bytes, Service] = {b"MESSAGE": policed, b"OPTIONS": messaging}
     dispatcher = _dispatcher(locations, gate, brancher, routes, mailroom)
-    certificates = _certificates(settings)
-    web = build_web(settings, locations)
+    certificates, web = _certificates(settings), build_web(settings, locations)
     endpoint = _endpoint(settings, dispatcher, certificates, timers, web)
+    outward = build_outward(settings, endpoint, locations, peers, entropy, tally)
     rows = BindingRows(kept.engine, kept.writer, wall=kept.wall, certain=kept.wall.certain)
     keep_alives = _keep_alives(settings, endpoint)
     contacts = build_contacts(endpoint, on_stream=locations.on_stream, clock=loop.time)
     push = build_push(settings.push, clock=loop.time, wall=kept.wall)
-    registrar = _registrar(
+    routes[b"REGISTER"] = registrar = _registrar(
         settings, locations, rows, entropy, mailroom, keep_alives, contacts, push
     )
-    routes[b"REGISTER"] = registrar
-    carrier = contacts.dialler
-    proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier)
-    rearm = endpoint.after_batch
-    parts = Foundation(settings, *kept[:4], entropy, locations, mailroom)
-    api = build_api(parts, messaging, proxy, rearm, lambda: dispatcher.is_draining)
+    carrier, rearm = contacts.dialler, endpoint.after_batch
+    proxy = _proxy(settings, endpoint, brancher, locations, mailroom, carrier, loops)
+    parts = Foundation(settings, *kept[:4], entropy, locations, mailroom, gate)
+    api = build_api(parts, policed, messaging, proxy, rearm, lambda: dispatcher.is_draining)
     mailroom.attach(
         *(endpoint.table, locations.find, locations),
         carrier=carrier,
         rearm=rearm,
         wake=push.pusher.wake,
-        news=news_of(api),
+        news=(*news_of(api), *news_of_police(policed)),
     )
-    build_lists(parts, messaging, proxy, dispatcher, clock=loop.time, rearm=rearm)
-    calls = _calls(kept, settings, endpoint, locations, entropy, carrier)
-    dispatcher.attach(endpoint.table, proxy, calls, rearm=endpoint.rearm)
+    build_lists(
+        *(parts, messaging, proxy, dispatcher), clock=loop.time, rearm=rearm, handle=policed.handle
+    )
+    calls = _calls(kept, settings, endpoint, locations, entropy, carrier, outward)
+    dispatcher.attach(endpoint.table, proxy, calls, outward=outward, rearm=endpoint.rearm)
     presence = build_presence(parts, endpoint, brancher, calls.ways, contacts.routes)
     routes |= presence.routes
     server = Server(
@@ -171,20 +188,29 @@ async def build(
         kept.wall,
         *(keeping, calls, keep_alives, push.pusher, contacts),
         *(presence, certificates, api, web),
+        outward=outward,
+        messaging=policed,
     )
-    await _start(server, registrar, rows, own_addresses)
-    return server
+    return await _start(server, registrar, rows, own_addresses, tally)
 
 
 async def _start(
-    server: Server, registrar: Registrar, rows: BindingRows, own_addresses: set[tuple[str, int]]
-) -> None:
+    server: Server,
+    registrar: Registrar,
+    rows: BindingRows,
+    own_addresses: set[tuple[str, int]],
+    tally: Tally,
+) -> Server:
     """Open the listeners, and take back what was kept."""
+    server.endpoint.on_refused = tally.note_connection
+    if server.api is not None:
+        await server.api.listeners.load()  # Before the location table is asked for anybody.
     await server.keeping.load()
     await _listen(server)
     own_addresses.update(server.endpoint.own_addresses())
     await _restore(server, registrar, rows)
     await server.presence.restore()
+    return server
 
 
 def _dispatcher(
@@ -204,6 +230,13 @@ def _dispatcher(
     )
 
 
+def _messaging(
+    settings: Settings, locations: Locations, mailroom: Mailroom, loops: LoopGuard
+) -> Messaging:
+    deposits = mailroom.deposits
+    return Messaging(locations.find, settings=settings.messaging, deposits=deposits, loops=loops)
+
+
 def _proxy(
     settings: Settings,
     endpoint: Endpoint,
@@ -211,16 +244,16 @@ def _proxy(
     locations: Locations,
     mailroom: Mailroom,
     carrier: Carrier,
+    loops: LoopGuard,
 ) -> Proxy:
-    times = ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s)
-    keeper = mailroom.deposits
     return Proxy(
         endpoint.table,
         brancher,
-        times=times,
+        times=ForkTimes(settings.messaging.answer_s, settings.messaging.fork_s),
         user=locations,
-        keeper=keeper,
+        keeper=mailroom.deposits,
         carrier=carrier,
+        loops=loops,
         adapter=build_receipts(mailroom, clock=asyncio.get_running_loop().time, wall=time.time),
         follow=locations.follow,
     )
@@ -265,6 +298,7 @@ def _calls(
     locations: Locations,
     entropy: Entropy,
     carrier: Carrier,
+    outward: Outward,
 ) -> Calls:
     return build_calls(
         endpoint.table.invites,
@@ -274,6 +308,9 @@ def _calls(
         ways=Ways(endpoint, entropy=entropy),
         settings=settings.calls,
         carrier=carrier,
+        hops=outward.hops,
+        leads_to_trunk=outward.leads_to_trunk,
+        answer_s=settings.messaging.answer_s,
         clock=asyncio.get_running_loop().time,
         rearm=endpoint.after_batch,
     )
@@ -281,16 +318,18 @@ def _calls(
 
 def _locations(
     settings: Settings,
-    accounts: AccountTable | None,
+    kept: "_Kept",
     own_addresses: set[tuple[str, int]],
     waiting: Waiting,
 ) -> Locations:
+    accounts = kept.accounts
     return Locations(
         settings.server.domains,
         accounts=OpenAccounts() if accounts is None else AccountsByAor(accounts),
         bindings_max=settings.registrar.bindings_max,
         own_addresses=own_addresses,
         waiting=waiting,
+        gruus=Gruus(kept.secret),
     )
 
 
@@ -365,7 +404,14 @@ def _certificates(settings: Settings) -> Certificates | None:
     )
 
 
-def _gate(settings: Settings, kept: _Kept, locations: Locations, entropy: Entropy) -> Gate | None:
+def _gate(
+    settings: Settings,
+    kept: _Kept,
+    locations: Locations,
+    entropy: Entropy,
+    peers: Peers,
+    tally: Tally,
+) -> Gate | None:
     """Build the check of who sent a request; none when every From is believed."""
     if kept.accounts is None:
         return None
@@ -382,7 +428,9 @@ def _gate(settings: Settings, kept: _Kept, locations: Locations, entropy: Entrop
         authenticator,
         accounts=kept.accounts,
         locations=locations,
-        peers=Peers(settings.auth.trust),
+        peers=peers,
+        limits=settings.limits,
+        tally=tally,
     )
 
 

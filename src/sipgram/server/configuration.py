@@ -16,8 +16,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sipgram.errors import SettingsError
+from sipgram.errors import PeerError, SettingsError
 from sipgram.net.endpoint import Address
+from sipgram.server.routing.outward import server_of
 from sipgram.settings import Settings
 
 PREFIX = "SIPGRAM_"
@@ -87,16 +88,47 @@ def check(settings: Settings) -> None:
     node = settings.server.node
     if len(node) != 2 or not node.isalnum() or not node.isascii():
         raise SettingsError(f"setting server.node is not two letters or digits: {node!r}")
-    for text in settings.auth.trust:
-        try:
-            ipaddress.ip_network(text, strict=False)
-        except ValueError as error:
-            raise SettingsError(f"setting auth.trust: {error}") from error
+    _check_networks(settings)
+    _check_routing(settings)
     registrar = settings.registrar
     if not 0 < registrar.expires_min_s <= registrar.expires_s <= registrar.expires_max_s:
         raise SettingsError(
             "registrar.expires_min_s, expires_s and expires_max_s are not in ascending order"
         )
+
+
+def _check_networks(settings: Settings) -> None:
+    named = {"auth.trust": settings.auth.trust, "limits.blocked": settings.limits.blocked}
+    for trunk in settings.routing.trunks:
+        named[f"routing.trunks {trunk.name}: addresses"] = trunk.addresses
+    for name, texts in named.items():
+        for text in texts:
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError as error:
+                raise SettingsError(f"setting {name}: {error}") from error
+
+
+def _check_routing(settings: Settings) -> None:
+    """Refuse trunks that cannot be reached, and certificates that nobody would ask for."""
+    routing = settings.routing
+    needs_certificates = routing.federation
+    for trunk in routing.trunks:
+        if (trunk.numbers or trunk.domains) and not trunk.hosts:
+            raise SettingsError(f"setting routing.trunks {trunk.name}: no hosts")
+        for text in trunk.hosts:
+            try:
+                server_of(text)
+            except PeerError as error:
+                raise SettingsError(f"setting routing.trunks {trunk.name}: {error}") from error
+        needs_certificates = needs_certificates or bool(trunk.certificates)
+    if needs_certificates and settings.tls.client_cert == "none":
+        raise SettingsError(
+            "setting tls.client_cert is none: federation and trunks by certificate "
+            "need optional or required"
+        )
+    if not routing.connections_max or not routing.hop_s:
+        raise SettingsError("settings routing.connections_max and hop_s are above 0")
 
 
 def http_address(settings: Settings) -> tuple[str, int]:

@@ -20,8 +20,8 @@ from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import split_list
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import SipUri
-from sipgram.sip.proxy import T, Target
-from sipgram.sip.sink import Flow
+from sipgram.sip.proxy import Target
+from sipgram.sip.sink import Flow, T
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
 
@@ -58,11 +58,22 @@ class Sockets(Protocol):
         """Something may have become due."""
 
 
+class Like(Protocol):
+    """What a flow that is not open yet looks like."""
+
+    @property
+    def host(self) -> bytes: ...
+    @property
+    def is_reliable(self) -> bool: ...
+    @property
+    def via_line(self) -> bytes: ...
+
+
 class Dialled:
     """A connection that is opened when it is first used."""
 
-    def __init__(self, like: Flow, place: Place, dial: Callable[["Dialled"], bool]) -> None:
-        """``like`` is the flow in whose place it stands."""
+    def __init__(self, like: Like, place: Place, dial: Callable[["Dialled"], bool]) -> None:
+        """``like`` is the flow in whose place it stands, or what it will be like."""
         self.host = like.host
         self.port = place[1]
         self.place = place

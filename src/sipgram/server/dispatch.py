@@ -4,34 +4,39 @@ The one place where the error tree becomes SIP responses (RFC 3261 §8.2, §16).
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Protocol
 
 import structlog
 
-from sipgram.errors import PeerError, Refusal, Unavailable
-from sipgram.server.admission import Gate, check_for_us, check_routing
-from sipgram.server.calls import Calls
-from sipgram.server.routes import ALLOW, AS_UAS, CAPABILITIES, FOR_SERVERS, METHODS
-from sipgram.services.answers import Answer, Commitment, Forward, Reply
+from sipgram.errors import Ignored, PeerError, Refusal
+from sipgram.identity import AccountId
+from sipgram.server.admission import Gate, OwnRegistrars, check_for_us, check_routing
+from sipgram.server.calls import Calls, secure
+from sipgram.server.excuses import Excuses
+from sipgram.server.groups import Parts
+from sipgram.server.routes import ALLOW, AS_UAS, CAPABILITIES, FOR_SERVERS, METHODS, OVERLOADED
+from sipgram.server.routing.next_hops import Destination
+from sipgram.server.routing.outward import Outward
+from sipgram.services.answers import Answer, Asked, Commitment, Forward, Later, Reply, Split, Told
 from sipgram.services.registrar.location import Locations
 from sipgram.sip.branch import Brancher
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.message import Cut, Message
+from sipgram.sip.message.parser import readdressed
 from sipgram.sip.message.reply import build
-from sipgram.sip.message.uri import SipUri
+from sipgram.sip.message.uri import Aor, SipUri, is_sips
 from sipgram.sip.proxy import Fork, Proxy
 from sipgram.sip.record_route import Course
-from sipgram.sip.sink import Flow
-from sipgram.sip.transaction.server_request import ServerRequestTransaction
+from sipgram.sip.routing.hunt import Hunt, Pursuit
+from sipgram.sip.sink import Flow, ServerSide, is_secure
 from sipgram.sip.transaction.table import TransactionTable
 
 log = structlog.get_logger("sipgram.server")
 
-OVERLOADED: Final = Reply(503, "Service Unavailable: draining or overloaded", (b"Retry-After: 5",))
 FAULTS_SHOWN_MAX: Final = 5
 """Faults told in the reason phrase of a 400."""
-UNAVAILABLE_LOG_S: Final = 60.0
 LATER_MAX: Final = 20_000
 """Requests that wait for something at one time; beyond that the node is overloaded."""
 
@@ -49,8 +54,8 @@ class Dispatcher:
 
     def __init__(
         self,
-        *,
         locations: Locations,
+        *,
         gate: Gate | None,
         brancher: Brancher,
         routes: Mapping[bytes, Service],
@@ -67,6 +72,9 @@ class Dispatcher:
         self._routes = routes
         self._clock = clock
         self._late = late
+        self._outward: Outward | None = None
+        self._blocked_at = gate if gate is not None and gate.has_blocked else None
+        self._registrars = OwnRegistrars(locations)
         self._tasks: set[asyncio.Task[None]] = set()
         self._table: TransactionTable
         self._proxy: Proxy
@@ -75,8 +83,7 @@ class Dispatcher:
         self.requests: dict[bytes, int] = dict.fromkeys((*METHODS, b"other"), 0)
         self.answers: dict[int, int] = {}
         self.strays = 0
-        self._logs_again = -UNAVAILABLE_LOG_S
-        self._unavailable_count = 0
+        self._excuse = Excuses(clock).excuse
 
     def attach(
         self,
@@ -84,6 +91,7 @@ class Dispatcher:
         proxy: Proxy,
         calls: Calls,
         *,
+        outward: Outward | None = None,
         rearm: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the transactions of the endpoint that this is the user of.
@@ -93,6 +101,7 @@ class Dispatcher:
         self._table = table
         self._proxy = proxy
         self._calls = calls
+        self._outward = outward
         self._rearm = rearm
 
     # ---- the table's user ------------------------------------------------------------------
@@ -103,7 +112,11 @@ class Dispatcher:
         counts = self.requests
         counts[method if method in counts else b"other"] += 1
         try:
+            if self._blocked_at is not None:
+                self._blocked_at.check_address(flow)
             answer = self._decide(request, method, flow, now)
+        except Ignored:
+            return
         except Exception as error:
             answer = self._excuse(error, request)
         if isinstance(answer, Forward):
@@ -113,9 +126,18 @@ class Dispatcher:
         elif isinstance(answer, Reply):
             self._reply(answer, request, flow, now)
         elif isinstance(answer, Commitment):
-            self._commit(answer, request, flow, now)
+            server = self._table.open_server(request, flow, now)
+            if flow.is_reliable:  # A datagram's sender repeats it, which tells the transaction.
+                server.expect(now)
+            self._commit(answer, request, flow, server)
+        elif isinstance(answer, Split):
+            server = self._table.open_server(request, flow, now)
+            self._split(answer, request, flow, server, now)
+        elif isinstance(answer, Pursuit):
+            server = self._table.open_server(request, flow, now)
+            Hunt(request, server, self._proxy, answer, flow).start(now)
         elif answer is not None and len(self._tasks) < LATER_MAX:
-            self._wait(answer.work, request, flow, self._table.open_server(request, flow, now))
+            self._wait(answer, request, flow, self._table.open_server(request, flow, now))
         elif answer is not None:
             answer.work.close()
             self._reply(OVERLOADED, request, flow, now)
@@ -124,6 +146,11 @@ class Dispatcher:
         """Drop a response that no transaction waits for (RFC 6026 §8.9), but a late 2xx (D12)."""
         if not (200 <= response.status < 300 and self._late(response, now)):
             self.strays += 1
+
+    @property
+    def later_count(self) -> int:
+        """Requests that wait for something, as for a connection or the policy."""
+        return len(self._tasks)
 
     def refuse_open(self) -> None:
         """Answer what is still open with 480, since nobody will answer it later."""
@@ -142,23 +169,42 @@ class Dispatcher:
             return self._decide_without_service(request, flow, now)
         check_routing(request)
         if method == b"OPTIONS" and self._is_server(request.uri):
+            if self._gate is not None:
+                self._gate.check_agent(request, flow)
             check_for_us(request)
             return CAPABILITIES
         if request.max_forwards == 0 and method != b"REGISTER":  # §16.3 step 3
             raise Refusal(483, "Too Many Hops: Max-Forwards is 0")
         routes: tuple[Cut, ...] = ()
+        course = None
         if request.has(b"route"):
             course = self._calls.course(request)
             if course.is_signed and request.to_tag:
                 return self._pass_on(request, course, flow, now)
             routes = course.cuts
+        if method == b"REGISTER":
+            self._registrars.check(request.uri)
         gate = self._gate
         account_id = None if gate is None else gate.admit(request, flow, now)
         if method in AS_UAS:
             check_for_us(request)
-        answer = service.handle(request, flow, account_id, now)
-        if (gate is not None or routes) and isinstance(answer, Forward):
-            answer.cuts = self._cuts(request, routes, is_trusted=account_id is None)
+        if course is not None and course.leads_on:
+            return self._go_outward(request, course, account_id, flow, now)
+        try:
+            answer = service.handle(request, flow, account_id, now)
+        except Refusal as error:
+            if error.status not in (403, 404) or not self._may_be_elsewhere(request):
+                raise
+            return self._elsewhere(error, request, routes, account_id, flow, now)
+        is_plain = request.uri.startswith(b"sip:")  # Nearly always.
+        if not is_plain and isinstance(answer, Forward) and is_sips(request.uri):
+            answer.targets = secure(answer.targets)
+        if gate is not None or routes:
+            if isinstance(answer, Forward):
+                answer.cuts = self._cuts(request, routes, is_trusted=account_id is None)
+            elif isinstance(answer, Later):
+                finish = partial(self._finish, request, routes, account_id is None)
+                return answer._replace(finish=finish)
         return answer
 
     def _decide_without_service(self, request: Message, flow: Flow, now: float) -> Answer | None:
@@ -194,21 +240,95 @@ class Dispatcher:
         gate = self._gate
         account_id = None if gate is None else gate.admit(request, flow, now)
         cuts = self._cuts(request, course.cuts, is_trusted=account_id is None)
+        if course.leads_on:
+            return self._go_outward(request, course, account_id, flow, now)
         try:
             if request.method == b"INVITE":
                 self._calls.invite(request, cuts, flow, now)
                 return None
             answer = self._routes[b"MESSAGE"].handle(request, flow, account_id, now)
         except Refusal as error:
-            if request.to_tag and error.status in (403, 404):  # D2: it names no AoR of ours.
-                raise Refusal(481, "Dialog Did Not Begin Here") from error
-            raise
+            if error.status not in (403, 404):
+                raise
+            return self._elsewhere(error, request, course.cuts, account_id, flow, now)
         if isinstance(answer, Forward):
             answer.cuts = cuts
+            if is_sips(request.uri):
+                answer.targets = secure(answer.targets)
         return answer
 
+    def _may_be_elsewhere(self, request: Message) -> bool:
+        """Say whether a refusal of ours is about whom we do not have, and not about who asks."""
+        if request.method not in AS_UAS:
+            return True
+        domain = Aor.parse(request.uri).domain
+        return (
+            request.method != b"REGISTER" and domain != "" and not self._locations.is_ours(domain)
+        )
+
+    def _elsewhere(
+        self,
+        error: Refusal,
+        request: Message,
+        routes: tuple[Cut, ...],
+        account_id: AccountId | None,
+        flow: Flow,
+        now: float,
+    ) -> Answer | None:
+        """Send what is for nobody here to a trunk or another domain, if that may be; else refuse."""
+        if request.to_tag:  # D2: it names no AoR of ours.
+            raise Refusal(481, "Dialog Did Not Begin Here") from error
+        outward = self._outward
+        if outward is None or not self._may_relay(account_id, flow):
+            raise error
+        destinations = outward.by_uri(request)
+        if not destinations:
+            raise error
+        return self._send_outward(request, destinations, routes, account_id, flow, now)
+
+    def _go_outward(
+        self,
+        request: Message,
+        course: Course,
+        account_id: AccountId | None,
+        flow: Flow,
+        now: float,
+    ) -> Answer | None:
+        """Send a request to the trunk that its Route leads to (D2)."""
+        if self._outward is None or not self._may_relay(account_id, flow):
+            raise Refusal(403, f"Route Leads To Others: {shown(course.next_hop)}")
+        destinations = self._outward.by_route(request, course)
+        return self._send_outward(request, destinations, course.cuts, account_id, flow, now)
+
+    def _may_relay(self, account_id: AccountId | None, flow: Flow) -> bool:
+        outward, has_gate = self._outward, self._gate is not None
+        return outward is not None and outward.may_relay(account_id, flow, has_gate=has_gate)
+
+    def _send_outward(
+        self,
+        request: Message,
+        destinations: tuple[Destination, ...],
+        routes: tuple[Cut, ...],
+        account_id: AccountId | None,
+        flow: Flow,
+        now: float,
+    ) -> Answer | None:
+        assert self._outward is not None
+        cuts = self._cuts(request, routes, is_trusted=account_id is None)
+        if request.method == b"INVITE":
+            self._calls.invite_onward(request, destinations, cuts, flow, now)
+            return None
+        return Later(self._outward.pursuit(request, destinations, cuts, now))
+
     def _pass_on(self, request: Message, course: Course, flow: Flow, now: float) -> Answer | None:
-        """Send a request on within its dialog, which our token admits (D2)."""
+        """Send a request on within its dialog, which our token admits (D2).
+
+        Where it leads to somebody whom the dialog did not name, its sender has to be known.
+        """
+        if self._gate is not None and not self._calls.is_expected(request, course):
+            account_id = self._gate.admit(request, flow, now)
+            if not self._may_relay(account_id, flow):
+                raise Refusal(403, f"Dialog Does Not Lead To: {shown(course.next_hop)}")
         cuts = self._cuts(request, course.cuts, is_trusted=False)
         return self._calls.pass_on(request, course, cuts, flow, now)
 
@@ -238,6 +358,17 @@ class Dispatcher:
                 if request.has(name):
                     cuts += tuple((*span, b"") for span in request.spans(name))
         return cuts if len(cuts) < 2 else tuple(sorted(cuts))
+
+    def _finish(
+        self, request: Message, routes: tuple[Cut, ...], is_trusted: bool, answer: Forward
+    ) -> None:
+        cuts = self._cuts(request, routes, is_trusted=is_trusted)
+        if isinstance(answer, Asked):  # Its first line may be longer or shorter now.
+            by = len(answer.request.raw) - len(request.raw)
+            cuts = tuple((start + by, end + by, line) for start, end, line in cuts)
+        answer.cuts = cuts
+        if is_sips(request.uri):
+            answer.targets = [t for t in answer.targets if is_secure(t.flow)]
 
     def _is_server(self, uri: bytes) -> bool:
         """Say whether a Request-URI names the server itself and no user of it."""
@@ -286,11 +417,7 @@ class Dispatcher:
             body=reply.body,
         )
 
-    def _commit(self, commit: Commitment, request: Message, flow: Flow, now: float) -> None:
-        server = self._table.open_server(request, flow, now)
-        if flow.is_reliable:  # A datagram's sender repeats it, which tells the transaction.
-            server.expect(now)
-
+    def _commit(self, commit: Commitment, request: Message, flow: Flow, server: ServerSide) -> None:
         def done(error: Exception | None) -> None:
             try:
                 reply = commit.reply(error)
@@ -304,24 +431,64 @@ class Dispatcher:
         except Exception as error:
             done(error)
 
+    def _split(
+        self, split: Split, request: Message, flow: Flow, server: ServerSide, now: float
+    ) -> None:
+        """Send a message to each member of a group (D4)."""
+        parts = Parts(server, len(split.uris))
+        for uri in split.uris:
+            part, side = readdressed(request, uri), parts.part()
+
+            def finish(answer: Forward, part: Message = part) -> None:
+                routes = self._calls.course(part).cuts if part.has(b"route") else ()
+                answer.cuts = self._cuts(part, routes, is_trusted=split.account_id is None)
+
+            try:
+                answer = self._routes[b"MESSAGE"].handle(part, flow, split.account_id, now)
+                if isinstance(answer, Forward):
+                    finish(answer)
+            except Exception as error:
+                answer = self._excuse(error, part)
+            if isinstance(answer, Forward):
+                fork = Fork(part, side, self._proxy, answer.deposit)
+                fork.mark(request)
+                fork.start(answer.targets, flow, answer.cuts, now)
+            elif isinstance(answer, Commitment):
+                self._commit(answer, part, flow, side)
+            elif isinstance(answer, Later):
+                self._wait(answer._replace(finish=finish), part, flow, side)
+            elif isinstance(answer, Reply):
+                side.respond(self._built(answer, part, flow), now)
+
     def _wait(
         self,
-        work: Coroutine[Any, Any, Reply | Forward],
+        later: Later,
         request: Message,
         flow: Flow,
-        server: ServerRequestTransaction,
+        server: ServerSide,
     ) -> None:
         server.expect(self._clock())
 
         async def run() -> None:
             try:
-                answer = await work
+                answer = await later.work
             except Exception as error:
                 answer = self._excuse(error, request)
             now = self._clock()
             if isinstance(answer, Forward):
-                fork = Fork(request, server, self._proxy, answer.deposit)
+                if later.finish is not None:
+                    later.finish(answer)
+                asked, side = request, server
+                if isinstance(answer, Asked):
+                    asked, side = answer.request, Told(server, answer.told)
+                fork = Fork(asked, side, self._proxy, answer.deposit)
                 fork.start(answer.targets, flow, answer.cuts, now)
+            elif isinstance(answer, Pursuit):
+                Hunt(request, server, self._proxy, answer, flow).start(now)
+            elif isinstance(answer, Commitment):
+                self._commit(answer, request, flow, server)
+            elif isinstance(answer, Split):
+                self._split(answer, request, flow, server, now)
             else:
                 server.respond(self._built(answer, request, flow), now)
             self._rearm()
@@ -329,27 +496,3 @@ class Dispatcher:
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _note_unavailable(self, reason: str) -> None:
-        """Log it once a minute: while a disk is full every request meets it."""
-        now = self._clock()
-        if now >= self._logs_again:
-            log.warning("unavailable", reason=reason, since_last=self._unavailable_count)
-            self._logs_again = now + UNAVAILABLE_LOG_S
-            self._unavailable_count = 0
-        self._unavailable_count += 1
-
-    def _excuse(self, error: Exception, request: Message) -> Reply:
-        """Turn an error into an answer: the only place where that is decided."""
-        match error:
-            case Refusal():
-                return Reply(error.status, error.reason, error.headers)
-            case PeerError():
-                return Reply(error.status, error.reason)
-            case Unavailable():
-                self._note_unavailable(error.reason)
-                # D11: 500, since 503 would tell the peer to send nothing at all here.
-                return Reply(500, error.reason, (b"Retry-After: %d" % error.retry_after_s,))
-            case _:
-                log.error("request failed", call_id=request.call_id, exc_info=error)
-                return Reply(500)

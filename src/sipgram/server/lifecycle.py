@@ -22,6 +22,7 @@ from sipgram.server import demo
 from sipgram.server.app import Server, build
 from sipgram.server.configuration import http_address
 from sipgram.server.metrics import registry_of
+from sipgram.server.parts.health import Database, Health, Lag
 from sipgram.server.parts.time_keeping import keep_time
 from sipgram.services.messaging.operator.purge import keep_house
 from sipgram.settings import Settings
@@ -62,10 +63,11 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
         for address in server.listeners:
             say(f"listening {address.transport} {_shown(address.host, address.port)}")
         registry, lag = registry_of(server)
+        health = health_of(server)
         if settings.server.http != "none":
-            await _serve_http(server, registry, stack, say)
-        tasks = await stack.enter_async_context(_Background())
-        tasks.start(_probe_lag(loop, lag))
+            await _serve_http(server, registry, health, stack, say)
+        tasks = await stack.enter_async_context(_Background(health))
+        tasks.start(_probe_lag(loop, lag, health.lag))
         tasks.start(_sweep(server, loop))
         if lock is not None:
             tasks.start(lock.watch(stop.set))
@@ -92,15 +94,17 @@ async def run(settings: Settings, *, with_demo: bool, say: Callable[[str], None]
 
 
 async def _serve_http(
-    server: Server, registry: CollectorRegistry, stack: AsyncExitStack, say: Callable[[str], None]
+    server: Server,
+    registry: CollectorRegistry,
+    health: Health,
+    stack: AsyncExitStack,
+    say: Callable[[str], None],
 ) -> None:
-    async def problems() -> list[str]:
-        return ["draining"] if server.dispatcher.is_draining else []
-
     assert server.api is not None
     app = build_http(
         registry=registry,
-        problems=problems,
+        problems=health.problems,
+        ailments=health.ailments,
         version=version("sipgram"),
         guard=server.api.guard,
         routers=server.api.routers(),
@@ -110,7 +114,20 @@ async def _serve_http(
     http = HttpServer(app, upgrades={"/sip": server.endpoint.web_connection})
     bound = await http.start(*http_address(server.settings))
     stack.push_async_callback(http.close)
+    stack.callback(server.api.listeners.hub.cut)  # First of all, as it is done last.
     say(f"listening http {_shown(*bound)}")
+
+
+def health_of(server: Server) -> Health:
+    """Return who watches the parts of a server."""
+    clock = asyncio.get_running_loop().time
+    return Health(
+        writer=server.writer,
+        database=Database(server.engine, clock=clock),
+        deaf=server.endpoint.deaf,
+        is_draining=lambda: server.dispatcher.is_draining,
+        clock=clock,
+    )
 
 
 async def _drain(server: Server, drain_s: float) -> None:
@@ -141,11 +158,14 @@ async def _renew(certificates: Certificates) -> None:
         _reload(certificates)
 
 
-async def _probe_lag(loop: asyncio.AbstractEventLoop, lag: Histogram) -> None:
+async def _probe_lag(loop: asyncio.AbstractEventLoop, histogram: Histogram, lag: Lag) -> None:
     while True:
         due = loop.time() + LAG_PROBE_S
         await asyncio.sleep(LAG_PROBE_S)
-        lag.observe(max(0.0, loop.time() - due))
+        now = loop.time()
+        late_s = max(0.0, now - due)
+        histogram.observe(late_s)
+        lag.note(late_s, now)
 
 
 async def _sweep(server: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -188,12 +208,13 @@ async def _follow_accounts(server: Server) -> None:
 class _Background:
     """Tasks that run as long as the server; one that fails is logged, the others go on."""
 
-    def __init__(self) -> None:
+    def __init__(self, health: Health) -> None:
+        self._health = health
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        task.add_done_callback(_log_failure)
+        task = asyncio.create_task(work, name=getattr(work, "__qualname__", "task"))
+        task.add_done_callback(self._on_end)
         self._tasks.append(task)
 
     async def __aenter__(self) -> "_Background":
@@ -204,10 +225,10 @@ class _Background:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("background task failed", task=task.get_name(), exc_info=error)
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._health.failed.append(task.get_name())
+            log.error("background task failed", task=task.get_name(), exc_info=error)
 
 
 def _shown(host: str, port: int) -> str:

@@ -42,3 +42,6 @@ CAPABILITIES: Final = Reply(
     ),
 )
 """What OPTIONS to the server itself tells (§11.2)."""
+
+OVERLOADED: Final = Reply(503, "Service Unavailable: draining or overloaded", (b"Retry-After: 5",))
+"""For the whole node alone (D11)."""

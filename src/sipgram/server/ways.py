@@ -1,19 +1,15 @@
 """From the next hop of a dialog to a flow, and names of flows for Record-Route (RFC 3261 §16.6-16.7; RFC 5626 §5.3)."""
 
 import ipaddress
-from typing import Final, Protocol
+from typing import Protocol
 
-from sipgram.errors import ParseError, Refusal
+from sipgram.errors import ParseError
 from sipgram.identity import Entropy
 from sipgram.net.tcp import TcpFlow
 from sipgram.net.udp import UdpFlow
-from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.uri import SipUri
 from sipgram.sip.record_route import Course, Side
 from sipgram.sip.sink import Flow
-
-CONNECT_S: Final = 2.0
-"""D28: how long one connection to a contact may take to open."""
 
 
 class Sockets(Protocol):
@@ -24,9 +20,6 @@ class Sockets(Protocol):
     def udp_flow(self, host: str, port: int, *, local_port: int = 0) -> UdpFlow | None:
         """Return the flow to an IP address."""
 
-    async def connect(self, host: str, port: int, *, timeout_s: float) -> TcpFlow:
-        """Open a TCP connection."""
-
 
 class NoSockets:
     """For a server whose flows come by hand, as in tests."""
@@ -36,9 +29,6 @@ class NoSockets:
 
     def udp_flow(self, host: str, port: int, *, local_port: int = 0) -> UdpFlow | None:
         return None
-
-    async def connect(self, host: str, port: int, *, timeout_s: float) -> TcpFlow:
-        raise ConnectionRefusedError(f"no sockets to connect to {host} with")
 
 
 class Ways:
@@ -55,9 +45,10 @@ class Ways:
         self._flows: dict[bytes, TcpFlow] = {}
         self._count = 0
 
-    def side(self, flow: Flow, contact: bytes) -> Side:
+    def side(self, flow: Flow, contact: bytes, *, is_server: bool = False) -> Side:
         """Name the side of us that a flow is on, ``contact`` being the URI of the peer there.
 
+        Flows to servers have no names: they are found by their addresses, any time.
         A UDP peer whose Contact has the address that it sends from needs no name for its flow:
         it is found by that, and by a later Contact of another port too.
         """
@@ -68,14 +59,21 @@ class Ways:
             transport = b"ws"  # RFC 7118 §5.1 knows one word for both.
         if transport != b"udp":
             address += b";transport=" + transport
-        return Side(address, self._name(flow, contact))
+        return Side(address, b"" if is_server else self._name(flow, contact))
 
     def flow_of(self, course: Course) -> Flow | None:
-        """Return the flow that a course names or leads to; None when there is none yet."""
-        named = self._named(course.flow) if course.flow else None
+        """Return the flow that a course names or leads to; None when there is none yet.
+
+        Raises:
+            ParseError: the next hop's URI is malformed, or its scheme is no SIP.
+        """
+        named = self.named(course)
         if named is not None:
             return named
-        host, port, transport = _hop(course.next_hop)
+        found = _hop(course.next_hop)
+        if found is None:
+            return None  # A name: to be looked up.
+        host, port, transport = found
         if transport == "udp":
             return self._sockets.udp_flow(host, port)
         for connection in self._sockets.connections:
@@ -83,23 +81,13 @@ class Ways:
                 return connection if connection.is_open else None
         return None
 
+    def named(self, course: Course) -> Flow | None:
+        """Return the flow that a course names by a token of ours, as long as it lives."""
+        return self._flow_called(course.flow) if course.flow else None
+
     def is_named(self, flow: TcpFlow) -> bool:
         """Say whether a dialog was recorded to go by a connection."""
         return flow in self._names
-
-    async def connect(self, course: Course) -> Flow:
-        """Open the flow that ``flow_of`` did not find.
-
-        Raises:
-            Refusal: 480, the peer cannot be reached.
-        """
-        host, port, transport = _hop(course.next_hop)
-        if transport != "tcp":
-            raise Refusal(480, f"No Way To: {shown(course.next_hop)}")
-        try:
-            return await self._sockets.connect(host, port, timeout_s=CONNECT_S)
-        except OSError as error:
-            raise Refusal(480, f"Cannot Connect To: {shown(course.next_hop)}") from error
 
     def _name(self, flow: Flow, contact: bytes) -> bytes:
         if isinstance(flow, TcpFlow):
@@ -120,7 +108,7 @@ class Ways:
     def _forget(self, flow: TcpFlow) -> None:
         del self._flows[self._names.pop(flow)]
 
-    def _named(self, name: bytes) -> Flow | None:
+    def _flow_called(self, name: bytes) -> Flow | None:
         if name[:1] != b"u":
             return self._flows.get(name)
         local_port, host, port = name[1:].decode().split("-")  # Ours: it came with our token.
@@ -128,11 +116,10 @@ class Ways:
         return self._sockets.udp_flow(address, int(port), local_port=int(local_port))
 
 
-def _hop(uri: bytes) -> tuple[str, int, str]:
-    """Return host, port and transport of the next hop (RFC 3263 §4, for IP addresses alone).
+def _hop(uri: bytes) -> tuple[str, int, str] | None:
+    """Return host, port and transport of the next hop; None for a name (RFC 3263 §4).
 
     Raises:
-        Refusal: 480, the host is a name: who left no flow that reaches him is away.
         ParseError: the URI is malformed, or its scheme is no SIP.
     """
     parsed = SipUri.parse(uri)
@@ -140,11 +127,11 @@ def _hop(uri: bytes) -> tuple[str, int, str]:
     transport = (parsed.param(b"transport") or usual.encode()).decode("ascii", "replace").lower()
     if usual == "tls" and transport == "tcp":
         transport = "tls"
-    host = parsed.host.decode("ascii").strip("[]")
+    host = (parsed.param(b"maddr") or parsed.host).decode("ascii", "replace").strip("[]")
     try:
         ipaddress.ip_address(host)
-    except ValueError as error:
-        raise Refusal(480, f"No Way To: {shown(uri)}") from error
+    except ValueError:
+        return None
     return host, parsed.port or (5061 if transport == "tls" else 5060), transport
 
 

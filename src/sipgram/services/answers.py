@@ -4,8 +4,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from sipgram.sip.keeping import Keeping
-from sipgram.sip.message.message import Cut
+from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.proxy import Target
+from sipgram.sip.routing.hunt import Pursuit
+from sipgram.sip.sink import ServerSide
 
 Done = Callable[[Exception | None], None]
 """Hears once that a commit is over."""
@@ -41,10 +43,58 @@ class Forward:
         self.deposit = deposit
 
 
+class Split(NamedTuple):
+    """Send the request to each of these AoRs on its own; the sender hears one answer (D4)."""
+
+    uris: Sequence[bytes]
+    account_id: int | None
+    "Who sent it; None for a peer that is trusted."
+
+
+class Asked(Forward):
+    """A ``Forward`` of a request that somebody was asked about, and may have changed."""
+
+    __slots__ = ("request", "told")
+
+    def __init__(self, answer: Forward, request: Message, told: Callable[[int], None]) -> None:
+        """``told`` hears the final status that the sender got."""
+        super().__init__(answer.targets, answer.cuts, answer.deposit)
+        self.request = request
+        self.told = told
+
+
+class Told:
+    """A server side that says what it answered (``sip.sink.ServerSide``)."""
+
+    __slots__ = ("_server", "_told", "flow")
+
+    def __init__(self, server: ServerSide, told: Callable[[int], None]) -> None:
+        self.flow = server.flow
+        self._server = server
+        self._told = told
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the final response is still to come."""
+        return self._server.is_open
+
+    def expect(self, now: float) -> None:
+        """Pass it on."""
+        self._server.expect(now)
+
+    def respond(self, response: bytes, now: float) -> None:
+        """Pass the final response on and tell its status."""
+        if self._server.is_open:
+            self._told(int(response[8:11]))
+        self._server.respond(response, now)
+
+
 class Later(NamedTuple):
     """Something must be waited for; the coroutine returns the answer."""
 
-    work: Coroutine[Any, Any, "Reply | Forward"]
+    work: Coroutine[Any, Any, "Reply | Forward | Commitment | Pursuit | Split"]
+    finish: Callable[[Forward], None] | None = None
+    "Called with a ``Forward`` before it starts."
 
 
 class Commitment:
@@ -82,4 +132,4 @@ class Commit(Commitment):
         return self._reply(error)
 
 
-Answer = Reply | Forward | Later | Commitment
+Answer = Reply | Forward | Later | Commitment | Pursuit | Split

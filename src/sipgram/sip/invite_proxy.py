@@ -16,8 +16,8 @@ from sipgram.sip.loops import BREADTH, LoopGuard, shares
 from sipgram.sip.message.address import Address, parse_list
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
-from sipgram.sip.proxy import AS_IT_IS, SMALL_BYTES, Carrier, OutcomeUser, Target
-from sipgram.sip.sink import Cause, ClientSide, Flow
+from sipgram.sip.proxy import OutcomeUser, Target
+from sipgram.sip.sink import AS_IT_IS, SMALL_BYTES, Carrier, Cause, ClientSide, Flow
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.client_invite import ClientInviteTransaction
 from sipgram.sip.transaction.invites import Invites
@@ -42,8 +42,14 @@ class Routing(Protocol):
     def redirect(self, contacts: Sequence[Address]) -> Sequence[Target]:
         """Return the targets that a 3xx leads to, none for what is not followed."""
 
-    def fail_over(self, target: Target) -> Target | None:
-        """Return another flow to the same device, when there is one (RFC 5626 §5.2; D5)."""
+    def fail_over(self, target: Target, status: int, now: float) -> Target | None:
+        """Return another way when one said 430 or 503, or nothing at all, which is 0 (D5, D33)."""
+
+    def silence_s(self, now: float) -> float:
+        """Return how long a target may give no sign of life; 0 when that is for Timer B."""
+
+    def returned(self, response: Message, data: bytes) -> bytes:
+        """Return a response as it goes up (§16.7 step 8)."""
 
 
 class PlainRouting:
@@ -55,8 +61,14 @@ class PlainRouting:
     def redirect(self, contacts: Sequence[Address]) -> Sequence[Target]:
         return ()
 
-    def fail_over(self, target: Target) -> Target | None:
+    def fail_over(self, target: Target, status: int, now: float) -> Target | None:
         return None
+
+    def silence_s(self, now: float) -> float:
+        return 0.0
+
+    def returned(self, response: Message, data: bytes) -> bytes:
+        return data
 
 
 PLAIN: Final = PlainRouting()
@@ -223,7 +235,7 @@ class InviteFork:
         if cause == "transport-error" and self._try_otherwise(branch, now):
             return
         self._proxy.user.on_outcome(branch.target, b"INVITE", 0)
-        other = self._fail_over(branch) if cause == "transport-error" else None
+        other = self._fail_over(branch, 0, now) if cause == "transport-error" else None
         if other is not None:
             self._try([other], branch.share, now)
             return
@@ -233,8 +245,10 @@ class InviteFork:
         self._settle(now)
 
     def fire(self, now: float) -> None:
-        """The group has rung for long enough."""
-        if self._groups:
+        """The group has rung for long enough, or the next hop was silent for too long."""
+        if self._onward.routing.silence_s(now):
+            self._pass_over(now)
+        elif self._groups:
             for branch in list(self._open.values()):
                 branch.give_up(now)
             self._begin_group(now)
@@ -255,6 +269,18 @@ class InviteFork:
         if self._groups and self._open:
             self._proxy.invites.wake(self, self._proxy.times.group_s, now)
 
+    def _pass_over(self, now: float) -> None:
+        """Try another hop instead of those that gave no sign of life (RFC 3263 §4.3; D33)."""
+        for branch in [b for b in self._open.values() if not b.is_heard]:
+            other = self._fail_over(branch, 0, now)
+            del self._open[branch.name]  # A late 2xx of it still goes up.
+            branch.give_up(now)
+            if other is not None:
+                self._try([other], branch.share, now)
+            else:
+                self._failures.take_own(480)
+        self._settle(now)
+
     @property
     def _free(self) -> int:
         """What of Max-Breadth the open branches leave."""
@@ -273,6 +299,9 @@ class InviteFork:
             branch.name = live(self._request, branch.target.name) + self._loop_hash
             self._tried.add(branch.target.name)
             self._open[branch.name] = branch
+        silence_s = self._onward.routing.silence_s(now)
+        if silence_s:
+            self._proxy.invites.wake(self, silence_s, now)
         for branch in branches:  # All are known before the first is sent, which may fail.
             self._send(branch, now)
 
@@ -308,17 +337,17 @@ class InviteFork:
                 return False  # It goes up as it is, should nothing better come.
             found = self._onward.routing.redirect(contacts)
             targets = [target for target in found if target.name not in self._tried]
-        elif response.status == 430:
-            other = self._fail_over(branch)
+        elif response.status in (430, 503):
+            other = self._fail_over(branch, response.status, now)
             targets = () if other is None else (other,)
         if targets:
             self._try(targets, branch.share, now)
         return bool(targets)
 
-    def _fail_over(self, branch: "_Branch") -> Target | None:
+    def _fail_over(self, branch: "_Branch", status: int, now: float) -> Target | None:
         if self._is_decided or branch.is_given_up:
             return None
-        other = self._onward.routing.fail_over(branch.target)
+        other = self._onward.routing.fail_over(branch.target, status, now)
         return None if other is None or other.name in self._tried else other
 
     def _try_otherwise(self, branch: "_Branch", now: float) -> bool:
@@ -341,7 +370,8 @@ class InviteFork:
             branch.cancel(now, reason=reason)
 
     def _relayed(self, response: Message) -> bytes:
-        return relayed(response, is_stream=self._server.flow.is_reliable)
+        data = relayed(response, is_stream=self._server.flow.is_reliable)
+        return self._onward.routing.returned(response, data)
 
     def _answer(self, now: float) -> None:
         flow, request = self._server.flow, self._request
@@ -387,6 +417,11 @@ class _Branch:
         self._fork = fork
         self._ends = NEVER  # When Timer C fires.
         self._transaction: ClientInviteTransaction | None = None
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there was a response."""
+        return self._ends != NEVER
 
     def start(self, proxy: InviteProxy, data: bytes, flow: Flow, now: float) -> None:
         """Send the request."""

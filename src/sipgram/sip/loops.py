@@ -5,13 +5,14 @@ back with all that routes it unchanged. What routes it is hashed into our branch
 so that a Via in which we find the same hash again can only be ours.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2s
 from typing import Final
 
 from sipgram.errors import ParseError, Refusal
 from sipgram.identity import NodeId
 from sipgram.sip.message.grammar import shown
-from sipgram.sip.message.message import Message
+from sipgram.sip.message.message import Cut, Message
 
 BREADTH: Final = 60
 """What a request without Max-Breadth is given (RFC 5393 §5.3.3)."""
@@ -68,6 +69,13 @@ def breadth_of(request: Message) -> int:
     if breadth == 0:
         raise Refusal(440, "Max-Breadth Exceeded")
     return breadth
+
+
+def spread(request: Message, count: int, cuts: Sequence[Cut]) -> tuple[bytes, Sequence[Cut]]:
+    """Return the Max-Breadth line of each of ``count`` branches, and what is cut out for it."""
+    if request.has(b"max-breadth"):
+        cuts = sorted([*cuts, *((*span, b"") for span in request.spans(b"max-breadth"))])
+    return b"Max-Breadth: %d\r\n" % max(1, breadth_of(request) // count), cuts
 
 
 def shares(breadth: int, count: int) -> list[int]:

@@ -2,22 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from sipgram.sip.branch import Brancher
 from sipgram.sip.keeping import Keeper, Keeping, Verdict
+from sipgram.sip.loops import LoopGuard, spread
 from sipgram.sip.message.adapting import PLAIN, REFUSES_BODY, Adapter, NoAdapter
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.message.reply import build
 from sipgram.sip.redirection import FOLLOWED, Follow, Redirected, contacts_of, nowhere
-from sipgram.sip.sink import Cause, ClientSide, ClientUser, Flow, ServerSide
+from sipgram.sip.sink import (
+    AS_IT_IS,
+    SMALL_BYTES,
+    Carrier,
+    Cause,
+    ClientSide,
+    ClientUser,
+    Flow,
+    ServerSide,
+)
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
 
 ENDS_COPY: Final = frozenset((400, 401, 403, 405, 406, 407, 413, 415, 416, 420, 488, 493, 501, 513))
 """Answers of a device after which trying it again is of no use (DELIVERY.md); 6xx besides."""
-SMALL_BYTES: Final = 1_200
-"""D26: so much goes by datagram anywhere; of more the carrier is asked."""
 PREFERRED: Final = frozenset((401, 407, 415, 420, 484))
 """§16.7 step 6: answers that tell the sender how to succeed."""
 
@@ -42,32 +50,6 @@ class Target(Protocol):
     "Media types that it refused (D20, D21)."
 
 
-T = TypeVar("T", bound=Target)
-
-
-class Carrier(Protocol):
-    """Who finds a way for what is too large for a datagram (RFC 3261 §18.1.1; D26)."""
-
-    def carry(self, target: T, size: int) -> tuple[T, Flow] | None:
-        """Return the flow for a request of ``size`` octets, and the target that it belongs to.
-
-        None when there is none: 513.
-        """
-
-    def give_up(self, target: Target, flow: Flow) -> bool:
-        """Hear that a flow which ``carry`` gave is dead; True when there may be another."""
-
-
-class AsItIs:
-    """Sends everything on the target's own flow."""
-
-    def carry(self, target: T, size: int) -> tuple[T, Flow] | None:
-        return target, target.flow
-
-    def give_up(self, target: Target, flow: Flow) -> bool:
-        return False
-
-
 class OutcomeUser(Protocol):
     """Who wants to know how the targets answered."""
 
@@ -76,9 +58,6 @@ class OutcomeUser(Protocol):
 
     def fail_over(self, target: Target) -> Target | None:
         """Return another flow to the device of a target that said 430 or whose flow is dead (D5)."""
-
-
-AS_IT_IS: Final = AsItIs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +83,14 @@ class Proxy:
         keeper: Keeper | None = None,
         adapter: Adapter | None = None,
         carrier: Carrier = AS_IT_IS,
+        loops: LoopGuard | None = None,
         follow: Follow = nowhere,
     ) -> None:
-        """Without ``keeper`` nothing is stored for devices that are away."""
+        """Without ``keeper`` nothing is stored for devices that are away.
+
+        By ``loops`` a request that forked is known when it comes back (RFC 5393).
+        """
+        self.loops = loops
         self.follow = follow
         self.carrier = carrier
         self.table = table
@@ -129,11 +113,13 @@ class Fork:
         "_cuts",
         "_is_concluded",
         "_keeping",
+        "_lines",
         "_open",
         "_proxy",
         "_rank",
         "_request",
         "_server",
+        "_tail",
         "_took",
         "due",
     )
@@ -156,6 +142,8 @@ class Fork:
         self._open: dict[bytes, Target]
         self._best = b""
         self._rank = _NONE
+        self._tail = b""  # Of each branch, and
+        self._lines = b""  # lines of each copy, once it forks.
 
     def start(
         self, targets: Sequence[Target], source: Flow, cuts: Sequence[Cut], now: float
@@ -164,7 +152,7 @@ class Fork:
         self._cuts = cuts
         live = self._proxy.brancher.live
         request = self._request
-        if len(targets) == 1:
+        if len(targets) == 1 and not self._tail:
             target = targets[0]
             branch = live(request, target.name)
             self._open = {branch: target}
@@ -173,8 +161,14 @@ class Fork:
             else:
                 self._send(target, branch, source, cuts, now)
             return
+        if len(targets) > 1:
+            if not self._tail:
+                self.mark(request)
+            self._lines, self._cuts = spread(request, len(targets), cuts)
+            cuts = self._cuts
         # All of them before the first is sent, which may fail; two of one name are one contact.
-        self._open = {live(request, target.name): target for target in targets}
+        tail = self._tail
+        self._open = {live(request, target.name) + tail: target for target in targets}
         if any(target.cannot_read for target in targets):
             self._adapt_known(source, now)
             return
@@ -183,6 +177,14 @@ class Fork:
         if not targets:
             self._settle(now)
 
+    def mark(self, request: Message) -> None:
+        """Have a request known when it comes back, since it forks (RFC 5393 §4.2).
+
+        It is this fork's own, or that to a group, of which this is one member's part.
+        """
+        if self._proxy.loops is not None:
+            self._tail = self._proxy.loops.hash(request)
+
     def _send(
         self, target: Target, branch: bytes, source: Flow, cuts: Sequence[Cut], now: float
     ) -> None:
@@ -190,6 +192,8 @@ class Fork:
         top = flow.via_line + branch + b"\r\n"
         if target.routes:
             top += target.routes
+        if self._lines:
+            top += self._lines
         if request.content_length < 0 and flow.is_reliable:
             top += b"Content-Length: %d\r\n" % len(request.body)
         data = request.forwarded(target.uri, top, source.host, source.port, cuts)
@@ -221,7 +225,7 @@ class Fork:
             return
         target, flow = found
         self._open[branch] = target
-        top = flow.via_line + branch + b"\r\n" + target.routes
+        top = flow.via_line + branch + b"\r\n" + target.routes + self._lines
         if request.content_length < 0 and user is self:
             top += b"Content-Length: %d\r\n" % len(request.body)
         data = request.forwarded(target.uri, top, source.host, source.port, cuts)
@@ -237,7 +241,7 @@ class Fork:
         for branch, target in was_open.items():
             edits = self._proxy.adapter.cuts(request, target) if target.cannot_read else ()
             if edits:
-                branch = self._proxy.brancher.live(request, target.name + PLAIN)
+                branch = self._proxy.brancher.live(request, target.name + PLAIN) + self._tail
             self._open[branch] = target
             sends.append((target, branch, edits))
         for target, branch, edits in sends:
@@ -250,7 +254,7 @@ class Fork:
         self, target: Target, branch: bytes, source: Flow, edits: Sequence[Cut], now: float
     ) -> None:
         request, flow = self._request, target.flow
-        top = flow.via_line + branch + b"\r\n" + target.routes
+        top = flow.via_line + branch + b"\r\n" + target.routes + self._lines
         cuts = sorted((*self._cuts, *edits))
         data = request.forwarded(target.uri, top, source.host, source.port, cuts)
         user = _Adapted(self, self._proxy.adapter, request)
@@ -262,7 +266,7 @@ class Fork:
     def _adapt(self, target: Target, branch: bytes, now: float) -> bool:
         """Try the other form of a body that a target refused, in the same fork (D20, D21)."""
         request = self._request
-        plain = self._proxy.brancher.live(request, target.name + PLAIN)
+        plain = self._proxy.brancher.live(request, target.name + PLAIN) + self._tail
         if branch == plain or plain in self._open:
             return False  # That was the other form.
         edits = self._proxy.adapter.on_refused(request, target)
@@ -347,7 +351,7 @@ class Fork:
         other = self._proxy.user.fail_over(target)
         if other is None:
             return False
-        branch = self._proxy.brancher.live(self._request, other.name)
+        branch = self._proxy.brancher.live(self._request, other.name) + self._tail
         if branch in self._open:
             return False  # Another target of this fork already.
         self._open[branch] = other
@@ -360,8 +364,9 @@ class Fork:
             return False  # Its copy is kept.
         flow = self._server.flow
         others = self._proxy.follow(contacts_of(response), flow, now)
-        live = self._proxy.brancher.live
-        found = {live(self._request, other.name): Redirected(other, target) for other in others}
+        live, tail = self._proxy.brancher.live, self._tail
+        request = self._request
+        found = {live(request, o.name) + tail: Redirected(o, target) for o in others}
         new = {branch: other for branch, other in found.items() if branch not in self._open}
         self._open.update(new)
         for branch, other in new.items():

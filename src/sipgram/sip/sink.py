@@ -1,10 +1,13 @@
 """What the pure SIP machines ask of their driver: where bytes go, whom to tell (RFC 3261 §17)."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar
 
 from sipgram.sip.message.message import Message
 from sipgram.sip.timers import Sleeper, Timers
+
+if TYPE_CHECKING:
+    from sipgram.sip.proxy import Target
 
 Cause = Literal["timeout", "transport-error"]
 """Why a client transaction ended without a final response (RFC 3261 §8.1.3.1)."""
@@ -29,6 +32,11 @@ class Flow(Protocol):
 
 Mover = Callable[[bytes], tuple[Flow, bytes] | None]
 """Takes a request that waits; returns where it goes now and as what, None when it stays."""
+
+
+def is_secure(flow: Flow) -> bool:
+    """Say whether a flow is one over TLS, as sips: asks for; our Via for it tells (RFC 3261 §26.2.2)."""
+    return flow.via_line[13:16] in (b"TLS", b"WSS")
 
 
 def is_websocket(flow: Flow) -> bool:
@@ -88,3 +96,35 @@ class Sink(Protocol):
 
     def complete_server(self, key: bytes, response: bytes, is_reliable: bool, now: float) -> None:
         """The server transaction is Completed: only its response is needed, until Timer J."""
+
+
+SMALL_BYTES: Final = 1_200
+"""D26: so much goes by datagram anywhere; of more the carrier is asked."""
+
+T = TypeVar("T", bound="Target")
+
+
+class Carrier(Protocol):
+    """Who finds a way for what is too large for a datagram (RFC 3261 §18.1.1; D26)."""
+
+    def carry(self, target: T, size: int) -> tuple[T, Flow] | None:
+        """Return the flow for a request of ``size`` octets, and the target that it belongs to.
+
+        None when there is none: 513.
+        """
+
+    def give_up(self, target: "Target", flow: Flow) -> bool:
+        """Hear that a flow which ``carry`` gave is dead; True when there may be another."""
+
+
+class AsItIs:
+    """Sends everything on the target's own flow."""
+
+    def carry(self, target: T, size: int) -> tuple[T, Flow] | None:
+        return target, target.flow
+
+    def give_up(self, target: "Target", flow: Flow) -> bool:
+        return False
+
+
+AS_IT_IS: Final = AsItIs()

@@ -20,7 +20,7 @@ from sipgram.db.migrations import upgrade
 from sipgram.db.sqlite_writer import SqliteWriter
 from sipgram.db.statements import MANY, known_statements
 from sipgram.db.writer import ROWS_PER_FRAME_MAX, Writer
-from sipgram.errors import Unavailable, UsageError
+from sipgram.errors import Refusal, Unavailable, UsageError
 
 
 def binding(
@@ -169,9 +169,9 @@ async def test_one_bad_row_does_not_fail_the_others(
         errors = [await answer for answer in answers]
 
     assert [type(error) for error in errors] == [
-        *(type(None), UsageError, type(None), UsageError, UsageError)
+        *(type(None), Refusal, type(None), UsageError, UsageError)
     ]
-    assert "FOREIGN KEY" in str(errors[1])
+    assert "account is gone" in str(errors[1])
     assert users(database) == ["alice", "bob"]
 
 

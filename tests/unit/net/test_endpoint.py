@@ -7,6 +7,7 @@ import pytest
 
 from sipgram.errors import SettingsError
 from sipgram.net.endpoint import Address, Endpoint, local_address
+from sipgram.settings import TransportSettings
 from sipgram.sip.message.parser import parse
 from sipgram.sip.timers import Timers
 
@@ -36,6 +37,36 @@ def test_an_address_is_read_and_written(
 
     assert (found.transport, found.host, found.port) == address
     assert str(found) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("ws:127.0.0.1:5080", Address("ws", "127.0.0.1", 5080)),
+        ("ws://example.com", Address("ws", "example.com", 80)),
+        ("wss://[::1]/sip", Address("wss", "::1", 443, "/sip")),
+        ("wss://example.com:8443/a/b", Address("wss", "example.com", 8443, "/a/b")),
+    ],
+)
+def test_a_websockets_address_may_be_a_url(text: str, address: Address) -> None:
+    assert Address.parse(text) == address
+
+
+@pytest.mark.parametrize(("host", "admitted"), [("192.0.2.1", 2), ("127.0.0.1", 3)])
+async def test_connections_of_one_source_are_bounded_but_not_on_loopback(
+    host: str, admitted: int
+) -> None:
+    endpoint = Endpoint(Answering(), limits=TransportSettings(connections_per_source_max=2))
+    flows = [endpoint._new_connection() for _ in range(4)]
+    for flow in flows:
+        flow.host, flow.is_loopback = host.encode(), host == "127.0.0.1"
+    flows[3].host = b"192.0.2.9"
+
+    assert sum(map(endpoint.admit, flows[:3])) == admitted
+    assert endpoint.admit(flows[3])  # Another source is none of this one's.
+    for flow in flows:
+        endpoint.on_stream_closed(flow, 0.0)
+    assert endpoint.admit(flows[0])
 
 
 @pytest.mark.parametrize(

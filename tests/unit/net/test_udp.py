@@ -336,3 +336,14 @@ def test_addresses_survive_packing(address: tuple[str, int]) -> None:
 
     assert len(key) == (22 if is_v6 else 6)
     assert unpacked_address(key) == address
+
+
+@pytest.mark.parametrize("host", ["::1"], indirect=True)
+async def test_d30_a_zone_lives_in_the_flow_alone(station: Station) -> None:
+    """Two links may have one address: the flows differ, and no header can tell."""
+    one, two = (station.listener.flow((f"fe80::9%{zone}", 5060)) for zone in (1, 2))
+
+    assert one is not two
+    assert (one.host, two.host) == (b"fe80::9", b"fe80::9")
+    assert b"%" not in one.via_line
+    assert str(one) == "udp:[fe80::9%1]:5060"

@@ -3,14 +3,23 @@
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
-from .running import Serve
+from sipgram.db.engine import database_url, open_engine
+from sipgram.db.migrations import upgrade
+from sipgram.identity import SystemEntropy
+from sipgram.server.configuration import load
+from sipgram.server.lifecycle import run
+from sipgram.services.keys.service import made
+from sipgram.services.keys.sql import KeyRows
+
+from .running import Listening, Serve
 
 OPEN = ("--auth", "none", "--domain", "example.com", "--http", "127.0.0.1:0")
 UDP = ("--listen", "udp:127.0.0.1:0")
@@ -30,11 +39,77 @@ def command(*arguments: str, stdin: str = "") -> str:
     return done.stdout.strip()
 
 
-def new_key(data: Path, *accounts: str, scope: str = "send,read") -> str:
+async def new_key(data: Path, *accounts: str, scope: str = "send,read") -> str:
     """Return a key of a server without accounts; for all of them when none is named."""
-    named = [word for aor in accounts for word in ("--account", aor)] or ["--all-accounts"]
-    data.mkdir(exist_ok=True)
-    return command("key", "add", "test", *named, "--scope", scope, "--open", "--data", str(data))
+    engine = open_engine(database_url(data))
+    await upgrade(engine)
+    _, key = await made(
+        KeyRows(engine),
+        "test",
+        scopes=tuple(scope.split(",")),
+        aors=accounts,
+        is_for_all=not accounts,
+        per_minute=0,
+        expires_utc=None,
+        entropy=SystemEntropy(),
+        now_utc=time.time(),
+        is_open=True,
+    )
+    await engine.dispose()
+    return key
+
+
+class Here:
+    """The whole server within the test's own process."""
+
+    def __init__(self, data: Path, environment: Mapping[str, str], *, mode: str) -> None:
+        server = {
+            "domains": ["example.com"],
+            "listen": ["udp:127.0.0.1:0"],
+            "http": "127.0.0.1:0",
+            "data": str(data),
+        }
+        flags: dict[str, dict[str, object]] = {"server": {**server}, "auth": {"mode": mode}}
+        self.settings = load(file=None, environment=environment, flags=flags)
+        self.lines: list[str] = []
+        self._is_ready = asyncio.Event()
+        self._task: asyncio.Task[None]
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(run(self.settings, with_demo=False, say=self._say))
+        ready = asyncio.create_task(self._is_ready.wait())
+        await asyncio.wait((self._task, ready), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if self._task.done():
+            await self._task
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    def _say(self, line: str) -> None:
+        self.lines.append(line)
+        if line == "ready":
+            self._is_ready.set()
+
+    def port(self, transport: str) -> int:
+        """Return the port of a listener."""
+        return Serve.port(self, transport)  # type: ignore[arg-type]  # It reads the lines alone.
+
+
+@asynccontextmanager
+async def served_here(
+    data: Path,
+    *,
+    key: str = "",
+    environment: Mapping[str, str] | None = None,
+    mode: str = "none",
+) -> AsyncIterator[tuple[Here, httpx.AsyncClient]]:
+    """Run a server in this process; give it with a client that shows ``key``."""
+    async with Here(data, environment or {}, mode=mode) as here, client_of(here, key) as client:
+        yield here, client
 
 
 @asynccontextmanager
@@ -52,7 +127,7 @@ async def served(
             yield serve, client
 
 
-def client_of(serve: Serve, key: str) -> httpx.AsyncClient:
+def client_of(serve: Listening, key: str) -> httpx.AsyncClient:
     """Return a client of a running server."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     base = f"http://127.0.0.1:{serve.port('http')}"

@@ -2,14 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from sipgram.identity import AccountId, NodeId
-from sipgram.server.admission import Gate, Peers
-from sipgram.server.calls import build_calls
+from sipgram.net.resolver import Resolver
+from sipgram.net.tcp import TcpFlow
+from sipgram.net.udp import UdpFlow
+from sipgram.server.admission import Gate
+from sipgram.server.calls import Calls, build_calls
 from sipgram.server.dispatch import Dispatcher, Service
+from sipgram.server.limits.tally import Tally
 from sipgram.server.parts.lists import build_lists
 from sipgram.server.parts.receipts import build_receipts
+from sipgram.server.routing.next_hops import NextHops
+from sipgram.server.routing.outward import Outward
+from sipgram.server.routing.peers import Peers
 from sipgram.server.ways import NoSockets, Sockets, Ways
 from sipgram.services.auth.service import Authenticator
 from sipgram.services.auth.store import Account
@@ -17,13 +24,22 @@ from sipgram.services.messaging.history import NOBODYS, History
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.store import MessageStore
-from sipgram.services.registrar.location import Accounts, Binding, Locations, OpenAccounts
+from sipgram.services.registrar.location import Binding, Locations
+from sipgram.services.registrar.residents import Accounts, OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.store import NoBindingStore
 from sipgram.services.registrar.streams import Opened
 from sipgram.services.wall_clock import WallClock
-from sipgram.settings import ListSettings, MessagingSettings, RegistrarSettings, Settings
+from sipgram.settings import (
+    LimitSettings,
+    ListSettings,
+    MessagingSettings,
+    RegistrarSettings,
+    RoutingSettings,
+    Settings,
+)
 from sipgram.sip.branch import Brancher
+from sipgram.sip.loops import LoopGuard
 from sipgram.sip.message import digest
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.nonce import NonceMint
@@ -42,6 +58,7 @@ from sipgram.testing.recording import RecordingFlow
 DOMAIN = "example.com"
 PASSWORD = "secret"
 SECRET = b"s" * 32
+LOOPS = LoopGuard(SECRET, node=NodeId("n1"))
 EPOCH = 1_700_000_000.0
 """The wall clock's lead over the monotonic one."""
 
@@ -54,6 +71,8 @@ class Household:
             (user, DOMAIN): Account(AccountId(n), user, DOMAIN, (f"sip:{user}@{DOMAIN}",))
             for n, user in enumerate(("alice", "bob", "carol"), 1)
         }
+        self.groups: dict[str, tuple[str, ...]] = {}
+        "Members by the user part of a group's AoR."
         self.by_name["+15550100", ""] = self.by_name["alice", DOMAIN]
 
     def account_of(self, user: str, domain: str) -> Account | None:
@@ -66,6 +85,9 @@ class Household:
     def owner(self, aor: Aor) -> tuple[int, Aor] | None:
         account = self.account_of(aor.user, aor.domain)
         return None if account is None else (account.id, Aor(account.user, account.domain))
+
+    def members_of(self, aor: Aor) -> list[Aor]:
+        return [Aor(name, DOMAIN) for name in self.groups.get(aor.user, ())]
 
     def ha1_of(self, username: str, realm: str, algorithm: str) -> tuple[Account, str] | None:
         account = self.by_name.get((username.partition("@")[0], realm))
@@ -96,6 +118,35 @@ class SourceRoutes:
         return None
 
 
+class Outside:
+    """The sockets towards other servers: UDP alone, to IP addresses, and written down."""
+
+    table: TransactionTable
+
+    def __init__(self) -> None:
+        self.flows: dict[tuple[str, int], RecordingFlow] = {}
+
+    def udp_flow(self, host: str, port: int, *, local_port: int = 0) -> UdpFlow | None:
+        flow = RecordingFlow(host=host.encode(), port=port)
+        return cast(UdpFlow, self.flows.setdefault((host, port), flow))
+
+    async def connect(self, host: str, port: int, *, timeout_s: float) -> TcpFlow:
+        raise ConnectionRefusedError(f"{host}:{port} takes no connection")
+
+    async def connect_tls(self, host: str, port: int, *, domain: str, timeout_s: float) -> TcpFlow:
+        raise ConnectionRefusedError(f"{host}:{port} of {domain} takes no connection")
+
+    def listens(self) -> list[tuple[str, str, int]]:
+        return [("udp", "192.0.2.100", 5060), ("tls", "192.0.2.100", 5061)]
+
+    def after_batch(self) -> None:
+        return None
+
+    def sent(self) -> list[tuple[str, Message]]:
+        """Return whom what was sent to since the last call."""
+        return [(host, parse(raw)) for (host, _), f in self.flows.items() for raw in f.take()]
+
+
 class Node:
     """Dispatcher, transactions and services of example.com; 192.0.2.100:5060 is its address."""
 
@@ -108,9 +159,14 @@ class Node:
         sockets: Sockets | None = None,
         store: MessageStore | None = None,
         messaging: MessagingSettings | None = None,
+        routing: RoutingSettings | None = None,
+        limits: LimitSettings | None = None,
         history: History = NOBODYS,
     ) -> None:
-        """With ``store`` messages are kept for devices that are away."""
+        """With ``store`` messages are kept for devices that are away; ``routing`` leads outside."""
+        self.routing = routing or RoutingSettings()
+        self.limits = limits or LimitSettings()
+        self.outside = Outside()
         self.clock = ManualClock(1_000.0)
         self.wall_lead = EPOCH
         self.woken: list[tuple[str, Push]] = []
@@ -121,43 +177,73 @@ class Node:
         self.mailroom = (
             None if store is None else self._mailroom(store, settings, brancher, history)
         )
-        self.locations = Locations(
-            (DOMAIN,),
-            accounts=accounts,
-            bindings_max=1_000,
-            own_addresses={("192.0.2.100", 5060)},
-            waiting=self.mailroom,
-        )
-        self.gate = self._gate(trust) if has_digest else None
+        self.locations = self._locations(accounts)
+        self.tally = Tally(self.clock)
+        self.peers = Peers(trust, self.routing, is_ours=self.locations.is_ours)
+        self.gate = self._gate() if has_digest else None
         deposits = None if self.mailroom is None else self.mailroom.deposits
-        service = Messaging(self.locations.find, settings=settings, deposits=deposits)
+        service = Messaging(self.locations.find, settings=settings, deposits=deposits, loops=LOOPS)
         self.services: dict[bytes, Service] = {
             b"MESSAGE": service,
             b"OPTIONS": service,
             b"REGISTER": self._registrar(),
             **(routes or {}),
         }
+        gate, clock, late = self.gate, self.clock, self._late
         self.dispatcher = Dispatcher(
-            locations=self.locations,
-            gate=self.gate,
+            self.locations,
+            gate=gate,
             brancher=brancher,
             routes=self.services,
-            clock=self.clock,
-            late=self._late,
+            clock=clock,
+            late=late,
         )
         self.table = TransactionTable(self.dispatcher, timers=Timers())
         proxy = self._proxy(brancher)
-        calls = build_calls(
+        outward = self._outward() if routing is not None else None
+        calls = self._calls(sockets or NoSockets(), outward)
+        self.dispatcher.attach(self.table, proxy, calls, outward=outward)
+        self._add_lists(service, proxy)
+        self.flow = RecordingFlow(host=b"192.0.2.9")
+
+    def _locations(self, accounts: Accounts) -> Locations:
+        return Locations(
+            (DOMAIN,),
+            accounts=accounts,
+            bindings_max=1_000,
+            own_addresses={("192.0.2.100", 5060)},
+            waiting=self.mailroom,
+        )
+
+    def _calls(self, sockets: Sockets, outward: Outward | None) -> Calls:
+        return build_calls(
             self.table.invites,
             secret=SECRET,
             node=NodeId("n1"),
             locations=self.locations,
-            ways=Ways(sockets or NoSockets(), entropy=CountingEntropy()),
+            ways=Ways(sockets, entropy=CountingEntropy()),
+            clock=self.clock,
+            hops=None if outward is None else outward.hops,
+            leads_to_trunk=(lambda uri: False) if outward is None else outward.leads_to_trunk,
+        )
+
+    def _outward(self) -> Outward:
+        self.outside.table = self.table
+        hops = NextHops(
+            self.outside,
+            Resolver(entropy=CountingEntropy(), clock=self.clock),
+            settings=self.routing,
+            is_own=self.locations.is_own_address,
             clock=self.clock,
         )
-        self.dispatcher.attach(self.table, proxy, calls)
-        self._add_lists(service, proxy)
-        self.flow = RecordingFlow(host=b"192.0.2.9")
+        return Outward(
+            self.routing,
+            peers=self.peers,
+            locations=self.locations,
+            hops=hops,
+            answer_s=5.0,
+            tally=self.tally,
+        )
 
     def _mailroom(
         self,
@@ -179,9 +265,9 @@ class Node:
 
     def _proxy(self, brancher: Brancher) -> Proxy:
         times, mailroom = ForkTimes(), self.mailroom
+        user, follow = self.locations, self.locations.follow
         if mailroom is None:
-            follow = self.locations.follow
-            return Proxy(self.table, brancher, times=times, user=self.locations, follow=follow)
+            return Proxy(self.table, brancher, times=times, user=user, follow=follow, loops=LOOPS)
         parts = (self.table, self.locations.find, self.locations)
         mailroom.attach(*parts, wake=lambda *woken: self.woken.append(woken))
         return Proxy(
@@ -190,7 +276,8 @@ class Node:
             times=times,
             user=self.locations,
             keeper=mailroom.deposits,
-            follow=self.locations.follow,
+            follow=follow,
+            loops=LOOPS,
             adapter=build_receipts(mailroom, clock=self.clock, wall=lambda: self.clock.now + EPOCH),
         )
 
@@ -218,13 +305,15 @@ class Node:
     def _late(self, response: Message, now: float) -> bool:
         return self.mailroom is not None and self.mailroom.on_stray(response, now)
 
-    def _gate(self, trust: Iterable[str]) -> Gate:
+    def _gate(self) -> Gate:
         mint = NonceMint(SECRET, node=NodeId("n1"), process=b"run1", lifetime_s=300.0)
         return Gate(
             Authenticator(self.household, mint=mint, decoy=b"decoy"),
             accounts=self.household,
             locations=self.locations,
-            peers=Peers(trust),
+            peers=self.peers,
+            limits=self.limits,
+            tally=self.tally,
         )
 
     def bind(

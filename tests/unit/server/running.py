@@ -7,13 +7,20 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 
 READY_WITHIN_S = 15.0
 DRAINED_WITHIN_S = 10.0
+
+
+class Listening(Protocol):
+    """A server whose ports are known."""
+
+    def port(self, transport: str) -> int:
+        """Return the port of a listener."""
 
 
 class Serve:

@@ -2,13 +2,18 @@
 
 import pytest
 
+from sipgram.errors import Refusal
+from sipgram.identity import NodeId
 from sipgram.server import admission
+from sipgram.server.routing.peers import Peers
+from sipgram.services.auth.service import Authenticator
 from sipgram.sip.message.message import Message
+from sipgram.sip.message.nonce import NonceMint
 from sipgram.sip.message.parser import parse
 from sipgram.testing.messages import request, response
 from sipgram.testing.recording import RecordingFlow
 
-from .node import Node, texted, with_credentials, with_line
+from .node import SECRET, Node, texted, with_credentials, with_line
 
 FOREIGN = b'Digest username="alice", realm="other.example", nonce="n", uri="sip:x", response="0"'
 
@@ -229,7 +234,7 @@ def test_d1_a_trusted_peer_needs_no_digest_and_may_assert() -> None:
     ],
 )
 def test_d1_trust_is_an_address_or_a_network(trust: str, host: bytes, is_trusted: bool) -> None:
-    assert admission.Peers([trust]).is_trusted(RecordingFlow(host=host)) is is_trusted
+    assert Peers([trust]).is_trusted(RecordingFlow(host=host)) is is_trusted
 
 
 def test_d1_even_a_trusted_peer_reaches_local_accounts_only() -> None:
@@ -339,10 +344,10 @@ def test_require_is_for_the_device_when_relaying_and_for_us_when_registering() -
         b"REGISTER",
         b"sip:example.com",
         sender=b"<sip:bob@example.com>;tag=1",
-        headers=(b"Require: gruu",),
+        headers=(b"Require: foo",),
     )
     refused = node.ask(node.authorized(raw, user="bob"))
-    assert (refused.status, refused.value(b"unsupported")) == (420, b"gruu")
+    assert (refused.status, refused.value(b"unsupported")) == (420, b"foo")
 
 
 @pytest.mark.rfc("3261", "8.2.3")
@@ -435,3 +440,20 @@ def test_a_changed_account_counts_at_once_when_told() -> None:
 
     raw = texted(branch=b"z9hG4bK-2")
     assert node.ask(node.authorized(raw)).status == 407
+
+
+def test_a_websocket_is_offered_md5_first() -> None:
+    """JsSIP and SIP.js read the first challenge alone and know only MD5 (INTEROP.md 1.5)."""
+    node = Node()
+    mint = NonceMint(SECRET, node=NodeId("n1"), process=b"run1", lifetime_s=300.0)
+    both = Authenticator(node.household, mint=mint, decoy=b"d", algorithms=("SHA-256", "MD5"))
+    gate = admission.Gate(both, accounts=node.household, locations=node.locations, peers=Peers(()))
+    page = RecordingFlow(is_reliable=True)
+    page.via_line = b"Via: SIP/2.0/WS 192.0.2.1:80;branch="
+
+    for flow, first in ((node.flow, b"SHA-256"), (page, b"MD5")):
+        with pytest.raises(Refusal) as caught:
+            gate.admit(parse(texted()), flow, 0.0)
+        lines = [line for line in caught.value.headers if b"algorithm=" in line]
+        assert len(lines) == 2
+        assert b"algorithm=" + first in lines[0]

@@ -209,3 +209,32 @@ def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match="is not valid TOML"):
         load(file=file, environment={}, flags={})
+
+
+TRUNK = '[[routing.trunks]]\nname = "x"\n'
+
+
+def test_a_trunk_is_a_table_of_the_file(tmp_path: Path) -> None:
+    text = TRUNK + 'hosts = ["a.example", "192.0.2.1:5070"]\nnumbers = ["+49"]\nmay_relay = true'
+    (trunk,) = loaded(text, tmp_path=tmp_path).routing.trunks
+
+    assert trunk.hosts == ("a.example", "192.0.2.1:5070")
+    assert (trunk.numbers, trunk.may_relay) == (("+49",), True)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (TRUNK + 'numbers = ["+"]', "routing.trunks x: no hosts"),
+        (TRUNK + 'hosts = ["a b"]', "routing.trunks x: URI is malformed"),
+        (TRUNK + 'addresses = ["192.0.2.300"]', "routing.trunks x: addresses"),
+        (TRUNK + 'certificates = ["x.example"]', "tls.client_cert is none"),
+        (TRUNK + 'adresses = ["192.0.2.3"]', "adresses"),
+        ("[routing]\nfederation = true", "tls.client_cert is none"),
+        ("[routing]\nhop_s = 0", "routing.connections_max and hop_s"),
+        ('[limits]\nblocked = ["x"]', "limits.blocked"),
+    ],
+)
+def test_what_routing_and_limits_may_not_be(text: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=says):
+        loaded(text, tmp_path=tmp_path)

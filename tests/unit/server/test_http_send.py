@@ -6,7 +6,7 @@ from pathlib import Path
 from sipgram.sip.message.message import Message
 from sipgram.testing.messages import response
 
-from .http_house import ALICE, BOB, new_key, served, until_state
+from .http_house import ALICE, BOB, new_key, served_here, until_state
 from .test_lifecycle import Phone
 
 
@@ -20,8 +20,8 @@ async def taken(phone: Phone) -> Message:
 
 
 async def test_a_get_makes_a_registered_phone_print_hello(tmp_path: Path) -> None:
-    key = new_key(tmp_path, ALICE)
-    async with served(tmp_path, key=key) as (serve, client):
+    key = await new_key(tmp_path, ALICE)
+    async with served_here(tmp_path, key=key) as (serve, client):
         with Phone(serve) as bob:
             await bob.register("bob")
             query = {"to": BOB, "text": "Hello", "wait": "5"}
@@ -39,8 +39,8 @@ async def test_a_get_makes_a_registered_phone_print_hello(tmp_path: Path) -> Non
 async def test_d10_a_message_to_who_is_away_is_stored_and_delivered_when_he_comes(
     tmp_path: Path,
 ) -> None:
-    key = new_key(tmp_path, ALICE)
-    async with served(tmp_path, key=key) as (serve, client):
+    key = await new_key(tmp_path, ALICE)
+    async with served_here(tmp_path, key=key) as (serve, client):
         body = {"to": "bob", "text": "Später", "tag": "t1"}
         answer = await client.post("/v1/messages?wait=5", json=body)
         (one,) = answer.json()["messages"]

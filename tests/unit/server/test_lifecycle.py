@@ -14,7 +14,7 @@ from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.testing.messages import request, response, wire
 
-from .running import Serve, read_message, refused
+from .running import Listening, Serve, read_message, refused
 
 OPEN = ("--auth", "none", "--domain", "example.com", "--http", "none")
 UDP = ("--listen", "udp:127.0.0.1:0")
@@ -38,7 +38,7 @@ BOTH_FAULTS = b"CSeq is missing; Content-Length is 18 but 12 bytes of body came"
 class Phone:
     """One UDP socket that talks to the server by hand."""
 
-    def __init__(self, serve: Serve) -> None:
+    def __init__(self, serve: Listening) -> None:
         self._server = ("127.0.0.1", serve.port("udp"))
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))

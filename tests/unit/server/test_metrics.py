@@ -13,6 +13,7 @@ from sipgram.http.app import HttpServer
 from sipgram.http.app import build as build_http
 from sipgram.server.app import Server, build
 from sipgram.server.metrics import registry_of
+from sipgram.server.parts.health import Health
 from sipgram.settings import AuthSettings, ServerSettings, Settings
 from sipgram.sip.message.parser import parse
 from sipgram.testing.messages import request
@@ -33,10 +34,15 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 class Watched:
     """The HTTP side of a server; ``troubles`` is what it complains of."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, health: Health | None = None) -> None:
         registry, self.lag = registry_of(server)
         self.troubles: list[str] = []
-        self.app = build_http(registry=registry, problems=self._problems, version="0")
+        self.app = build_http(
+            registry=registry,
+            problems=self._problems,
+            ailments=list if health is None else health.ailments,
+            version="0",
+        )
         self.http = HttpServer(self.app)
         self.address = ("", 0)
 

@@ -23,9 +23,7 @@ class WirePhone:
         """``server`` is the port of the server's UDP listener."""
         self._server = server
         self._loop = asyncio.get_running_loop()
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)
-        self.socket.bind((HOST, 0))
+        self.socket, self.tcp = _pair()
         self.port: int = self.socket.getsockname()[1]
         self.streamed: asyncio.Queue[Message] = asyncio.Queue()
         "Requests that came over TCP."
@@ -39,10 +37,11 @@ class WirePhone:
     async def __aexit__(self, *_: object) -> None:
         self.socket.close()
         await self.close_tcp()
+        self.tcp.close()
 
     async def open_tcp(self) -> None:
         """Take connections at the port of the UDP socket."""
-        self._listener = await asyncio.start_server(self._serve, HOST, self.port)
+        self._listener = await asyncio.start_server(self._serve, sock=self.tcp)
 
     async def close_tcp(self) -> None:
         """Take no more connections and close those there are."""
@@ -128,6 +127,24 @@ class WirePhone:
             if message.method and message.method != b"ACK":
                 self.socket.sendto(_answer(message), (HOST, self._server))
                 return message
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Return a UDP and a TCP socket of one port; connections are refused until the latter listens."""
+    for _ in range(50):
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        streams = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        for sock in (datagrams, streams):
+            sock.setblocking(False)
+        streams.bind((HOST, 0))
+        try:
+            datagrams.bind(streams.getsockname())
+        except OSError:
+            datagrams.close()
+            streams.close()
+        else:
+            return datagrams, streams
+    raise AssertionError("no port is free for both transports")
 
 
 def _answer(message: Message) -> bytes:

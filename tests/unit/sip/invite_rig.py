@@ -52,6 +52,8 @@ class Plan:
         "Where a redirection to a URI leads."
         self.others: dict[bytes, Device] = {}
         "The other flow of a device, by its URI."
+        self.failed: list[tuple[bytes, int]] = []
+        self.patience_s = 0.0
 
     def lines(self, target: Target) -> bytes:
         return b"Record-Route: <sip:token@192.0.2.1;lr>\r\n"
@@ -59,8 +61,15 @@ class Plan:
     def redirect(self, contacts: Sequence[Address]) -> Sequence[Target]:
         return [self.moved[c.uri] for c in contacts if c.uri in self.moved]
 
-    def fail_over(self, target: Target) -> Target | None:
+    def fail_over(self, target: Target, status: int, now: float) -> Target | None:
+        self.failed.append((target.uri, status))
         return self.others.get(target.uri)
+
+    def silence_s(self, now: float) -> float:
+        return self.patience_s
+
+    def returned(self, response: Message, data: bytes) -> bytes:
+        return data
 
 
 class Given:

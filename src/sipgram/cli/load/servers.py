@@ -136,6 +136,13 @@ def listening_port(text: str, *, transport: str) -> int:
 
 
 @contextmanager
+def started_command(command: list[str], *, folder: Path) -> Iterator[tuple[int, str]]:
+    """A ``sipgram serve`` of any flags: its process, and what it said until it was ready."""
+    with _unwinding_on_sigterm(), _child(command, folder=folder, environment=os.environ) as child:
+        yield child.pid, _read_until(child, b"ready\n", folder=folder)
+
+
+@contextmanager
 def kamailio(load: Load, *, folder: Path) -> Iterator[Running]:
     """Kamailio with one worker, our configuration for this load and its fast allocator."""
     if load.mode == "store":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sipgram.cli.database import DATA, Data, Database
-from sipgram.cli.operator.options import AsJson, To, aor_of, on_database, print_json
+from sipgram.cli.operator.options import AsJson, To, aor_of, on_database, print_json, say
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -29,7 +29,7 @@ def list_(
             return
         for record in found:
             device = record["device"] or "(no instance)"
-            typer.echo(f"{record['aor']}  {device}  last seen {time_of(record['seen_utc'])}")
+            say(f"{record['aor']}  {device}  last seen {time_of(record['seen_utc'])}")
 
     on_database(work, data=data, database=database)
 
@@ -57,6 +57,6 @@ def forget(
             print_json({"aor": name, "device": device, "registered": not is_gone})
         else:
             more = "" if is_gone else "; it is registered, and known again when it goes"
-            typer.echo(f"forgotten {name} {device or '(no instance)'}{more}")
+            say(f"forgotten {name} {device or '(no instance)'}{more}")
 
     on_database(work, data=data, database=database)

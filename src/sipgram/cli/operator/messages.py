@@ -4,7 +4,7 @@ Works on the database beside a running server, which sees what changed within a 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -19,6 +19,7 @@ from sipgram.cli.operator.options import (
     aor_of,
     on_database,
     print_json,
+    say,
     time_from,
 )
 
@@ -39,7 +40,10 @@ PURGE_ROWS = 200
 State = Annotated[
     str | None, typer.Option("--state", metavar="STATE", help="One of " + ", ".join(_STATES))
 ]
-Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="As `list` shows them.")]
+ID_MAX: Final = 2**63 - 1  # No database holds a larger one.
+Ids = Annotated[
+    list[int], typer.Argument(min=1, max=ID_MAX, metavar="ID...", help="As `list` shows them.")
+]
 
 
 @messages.command("list")
@@ -52,7 +56,10 @@ def list_(
     state: State = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many.")] = 50,
     before: Annotated[
-        int | None, typer.Option("--before", metavar="ID", help="Only those older than this one.")
+        int | None,
+        typer.Option(
+            "--before", min=1, max=ID_MAX, metavar="ID", help="Only those older than this one."
+        ),
     ] = None,
     as_json: AsJson = False,
     data: Data = DATA,
@@ -70,7 +77,7 @@ def list_(
             print_json(found)
             return
         for record in found:
-            typer.echo(
+            say(
                 f"{record['id']}  {time_of(record['received_utc'])}  {record['state']:9}  "
                 f"{record['sender']} -> {record['aor']}  {record['size']} bytes"
             )
@@ -82,7 +89,7 @@ def list_(
 
 @messages.command()
 def show(
-    id: Annotated[int, typer.Argument(metavar="ID", help="As `list` shows it.")],
+    id: Annotated[int, typer.Argument(min=1, max=ID_MAX, metavar="ID", help="As `list` shows it.")],
     body: Annotated[
         bool, typer.Option("--body", help="Print its body alone; that you read it is noted.")
     ] = False,
@@ -271,18 +278,18 @@ def _print(record: "Record") -> None:
     from sipgram.services.messaging.operator.reasons import time_of
 
     for name in ("id", "state", "sender", "aor", "content_type", "size", "call_id"):
-        typer.echo(f"{name:13} {record[name]}")
+        say(f"{name:13} {record[name]}")
     for name in ("received_utc", "expires_utc", "finished_utc"):
-        typer.echo(f"{name.removesuffix('_utc'):13} {time_of(record[name])}")
+        say(f"{name.removesuffix('_utc'):13} {time_of(record[name])}")
     for why in record["why"]:
-        typer.echo(f"why           {why}")
+        say(f"why           {why}")
     for copy in record["copies"]:
         device = copy["device"] or "(no instance)"
         over = f" over {copy['flow']}" if copy["flow"] else ""
-        typer.echo(f"copy          {device}: {_outcome(copy)}, {time_of(copy['at_utc'])}{over}")
+        say(f"copy          {device}: {_outcome(copy)}, {time_of(copy['at_utc'])}{over}")
     for attempt in record["attempts"]:
         answer = attempt["status"] or "no answer"
-        typer.echo(
+        say(
             f"attempt {attempt['number'] + 1:5} {time_of(attempt['at_utc'])} {attempt['contact']} "
             f"over {attempt['flow']}: {answer} {attempt['reason']}"
         )

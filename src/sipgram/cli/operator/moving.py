@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sipgram.cli.database import DATA, Data, Database, run
-from sipgram.cli.operator.options import AsJson, print_json
+from sipgram.cli.operator.options import AsJson, print_json, say
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -94,6 +94,6 @@ def _print(report: "Report", *, is_dry: bool) -> None:
             f"{report.skipped[kind]} skipped"
         )
     for case in report.reasons:
-        typer.echo(f"skipped {case['kind']} {case['name']}: {case['reason']}")
+        say(f"skipped {case['kind']} {case['name']}: {case['reason']}")
     for note in report.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sipgram.cli.database import run
+from sipgram.client.trace import printable
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -29,6 +30,7 @@ Until = Annotated[
     str | None, typer.Option("--until", metavar="TIME", help="Accepted before then, likewise.")
 ]
 
+AGO_DIGITS_MAX = 9
 _AGO = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -51,13 +53,18 @@ def time_from(text: str | None, *, now_utc: float) -> float | None:
         return None
     from datetime import UTC, datetime
 
-    if text[:-1].isdigit() and text[-1] in _AGO:
+    if text[:-1].isdecimal() and len(text) <= AGO_DIGITS_MAX + 1 and text[-1] in _AGO:
         return now_utc - int(text[:-1]) * _AGO[text[-1]]
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"no time such as 2026-11-25T13:00 or 2h: {text}") from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def say(line: str) -> None:
+    """Print a line in which strangers may have had a word, without what a terminal would obey."""
+    typer.echo(printable(line))
 
 
 def print_json(value: Any) -> None:

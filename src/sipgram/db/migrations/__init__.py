@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sipgram.db import tables
 from sipgram.errors import SettingsError, Unavailable
 
-SCHEMA = 9
+SCHEMA = 10
 """The newest revision that this program knows."""
 
 SCHEMA_COMPAT = 8

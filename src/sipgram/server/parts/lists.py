@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sipgram.services.lists.service import Lists
-from sipgram.services.messaging.injection import Injector
+from sipgram.services.messaging.injection import Handle, Injector
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.registrar.location import Locations
@@ -56,8 +56,9 @@ def build_lists(
     *,
     clock: Callable[[], float],
     rearm: Callable[[], None],
+    handle: Handle | None = None,
 ) -> Lists:
-    """Let ``messaging`` know the service."""
+    """Let ``messaging`` know the service, whose copies go by ``handle``, else straight to it."""
     settings, accounts, mailroom = base.settings.lists, base.accounts, base.mailroom
 
     def takes_lists(aor: Aor) -> bool:
@@ -66,7 +67,7 @@ def build_lists(
             return settings.consent == "given"
         return account.takes_lists
 
-    injector = Injector(messaging.handle, ids=mailroom.ids, clock=clock)
+    injector = Injector(handle or messaging.handle, ids=mailroom.ids, clock=clock)
     injector.attach(proxy, rearm=rearm, is_closed=lambda: dispatcher.is_draining)
     lists = Lists(
         base.locations.find,

@@ -12,8 +12,8 @@ import structlog
 
 from sipgram.errors import Error, PeerError, Refusal
 from sipgram.net.endpoint import Address, Endpoint
+from sipgram.server.api.build import Foundation
 from sipgram.server.dispatch import Service
-from sipgram.server.http_api import Foundation
 from sipgram.server.ways import Ways
 from sipgram.services.event_package import EventPackage
 from sipgram.services.events.dialog_event import DialogEvent
@@ -108,7 +108,10 @@ class PresenceParts:
 
     def on_binding(self, binding: Binding) -> None:
         """A binding has come or gone."""
-        aor, now = binding.aor, self.clock()
+        aor = binding.aor
+        if not self.subscriptions.concerns(aor):
+            return  # The usual case, on the way of each new binding.
+        now = self.clock()
         if self.subscriptions.is_watched(b"presence", aor):
             self.presence.changed(aor, now)
         self.subscriptions.changed(b"reg", aor, now)

@@ -18,6 +18,9 @@ from sipgram.services.auth.store import Account, AccountRecord
 PAGE_ROWS = 200
 """Accounts read in one turn of the loop: more would hold it up."""
 
+GROUPS_CHANGED = AccountId(0)
+"""Nobody's id: in the news it says that groups have changed."""
+
 CHANGES_KEPT = 10_000
 """News kept for servers that follow; one that is further behind reads everything again."""
 
@@ -137,6 +140,21 @@ class AccountRows:
             return after, []
         return rows[-1].seq, list(dict.fromkeys(AccountId(row.account_id) for row in rows))
 
+    async def groups(self) -> dict[tuple[str, str], tuple[AccountId, ...]]:
+        """Return the members of every group."""
+        groups, members = tables.groups, tables.group_members
+        query = (
+            select(groups.c.user, groups.c.domain, members.c.account_id)
+            .join(members, members.c.group_id == groups.c.id)
+            .order_by(members.c.account_id)
+        )
+        found: dict[tuple[str, str], tuple[AccountId, ...]] = {}
+        async with self._transaction() as connection:
+            for row in await connection.execute(query):
+                key = row.user, row.domain
+                found[key] = (*found.get(key, ()), AccountId(row.account_id))
+        return found
+
     async def newest(self) -> int:
         """Return the newest change's number, 0 when there was none."""
         async with self._transaction() as connection:
@@ -164,8 +182,16 @@ class AccountRows:
             raise SettingsError(f"no account is called {name}")
         return AccountId(row.id), Name(row.user, row.domain)
 
+    async def _check_free(self, connection: AsyncConnection, name: Name) -> None:
+        """Raise ``SettingsError`` when an account or a group has a name, but for its case."""
+        for table, kind in ((tables.aliases, "an account"), (tables.groups, "a group")):
+            query = select(table.c.folded).where(table.c.folded == name.folded)
+            if (await connection.execute(query)).first() is not None:
+                raise SettingsError(f"{kind} is called {name} already, or differs only by case")
+
     async def _name(self, connection: AsyncConnection, account_id: AccountId, name: Name) -> None:
         values = {"folded": name.folded, "user": name.user, "domain": name.domain}
+        await self._check_free(connection, name)
         try:
             await connection.execute(insert(tables.aliases).values(**values, account_id=account_id))
         except IntegrityError:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sipgram.errors import SettingsError, Unavailable
 from sipgram.identity import AccountId
-from sipgram.services.auth.sql import AccountRows
+from sipgram.services.auth.sql import GROUPS_CHANGED, AccountRows
 from sipgram.services.auth.store import Account, AccountRecord
 
 
@@ -66,6 +66,7 @@ class AccountTable:
         self._algorithms = frozenset(algorithms)
         self._accounts_max = accounts_max
         self._on_removed = tuple(on_removed)
+        self._groups: dict[tuple[str, str], tuple[AccountId, ...]] = {}
         self._seen = 0  # The newest change that the table holds.
         self._use(_Index(self._algorithms))
 
@@ -80,6 +81,12 @@ class AccountTable:
         """Return whose credentials these are, and H(username:realm:password)."""
         return self._hashes.get((username, realm, algorithm))
 
+    def members_of(self, user: str, domain: str) -> list[Account]:
+        """Return the members of the group that is called ``user@domain``, none for another name."""
+        held, named = self._index.held, self._named
+        names = [held[each].names for each in self._groups.get((user, domain), ()) if each in held]
+        return [named[of[0]] for of in names if of]
+
     async def load(self) -> None:
         """Read all accounts; ``SettingsError`` when there are more than ``accounts_max``."""
         seen = await self._rows.newest()
@@ -91,6 +98,7 @@ class AccountTable:
                 fresh.hold(record)
             if len(fresh.held) > self._accounts_max:
                 raise SettingsError(f"more accounts than accounts_max: {self._accounts_max}")
+        self._groups = await self._rows.groups()
         gone = self._index.held.keys() - fresh.held.keys()
         self._use(fresh)
         self._seen = seen
@@ -107,6 +115,8 @@ class AccountTable:
             return True
         if not changed:
             return False
+        if GROUPS_CHANGED in changed:
+            self._groups = await self._rows.groups()
         records = {record.account.id: record for record in await self._rows.records(changed)}
         new = records.keys() - self._index.held.keys()
         if len(self._index.held) + len(new) > self._accounts_max:

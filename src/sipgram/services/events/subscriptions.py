@@ -85,6 +85,13 @@ class Subscriptions:
         """Say whether anybody subscribes to a resource."""
         return (package, aor) in self._by_key
 
+    def concerns(self, aor: str) -> bool:
+        """Say whether a binding of an AoR matters to anybody: it watches, or is watched."""
+        if not self._by_tag:
+            return False
+        keys = self._by_key
+        return aor in self._of_watcher or (b"reg", aor) in keys or (b"presence", aor) in keys
+
     def aors_of(self, package: bytes) -> list[str]:
         """Return who is watched by a package."""
         return [aor for name, aor in self._by_key if name == package]

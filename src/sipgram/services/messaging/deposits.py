@@ -89,7 +89,7 @@ class Deposits:
         ledger: Ledger,
         store: MessageStore,
         *,
-        inbox_of: Callable[[bytes], Inbox],
+        inbox_of: Callable[[bytes], tuple[Inbox, bytes]],
         bindings_of: Callable[[str], Sequence[Registered]],
         settings: MessagingSettings,
         live: LiveBranches,
@@ -98,7 +98,10 @@ class Deposits:
         ids: MessageIds,
         history: History = NOBODYS,
     ) -> None:
-        """``inbox_of`` returns the inbox of a Request-URI; it raises Refusal like a look-up."""
+        """``inbox_of`` returns the inbox of a Request-URI, and the device when it names only one.
+
+        It raises Refusal like a look-up.
+        """
         self.ledger = ledger
         self.store = store
         self.settings = settings
@@ -119,10 +122,10 @@ class Deposits:
         if request.to_tag and request.has(b"route"):
             return None  # D31: within a dialog nothing is stored.
         try:
-            inbox = self._inbox_of(request.uri)
+            inbox, only = self._inbox_of(request.uri)
         except Refusal:
             return None  # Its account has gone in the meantime.
-        return self.deposit(request, inbox, cuts, now)
+        return self.deposit(request, inbox, cuts, now, only=only)
 
     def deposit(
         self,
@@ -132,12 +135,14 @@ class Deposits:
         now: float,
         digest: bytes = b"",
         *,
+        only: bytes = b"",
         sender_id: int = 0,
         is_record: bool = False,
     ) -> "Deposit":
         """Begin to keep a request, of which ``digest`` may be known; nothing is written yet.
 
-        ``is_record``: every device is there, and only a history wants it on disk.
+        ``only`` is the +sip.instance of the one device that it is for (D6); ``is_record``: every
+        device is there, and only a history wants it on disk.
         """
         received_utc = self.wall()
         asked = rules.asked_of(request)
@@ -158,7 +163,7 @@ class Deposits:
             kept=self.history.kept(inbox.aor, request.from_uri),
             sender_id=sender_id,
         )
-        return Deposit(message, inbox, self, is_record=is_record)
+        return Deposit(message, inbox, self, only=only, is_record=is_record)
 
     def welcome(self, inbox: Inbox, since: float) -> None:
         """Know the devices that came while nobody had the message yet: it waits for them too (D7)."""
@@ -166,14 +171,18 @@ class Deposits:
             if binding.updated >= since:
                 inbox.device(binding.instance, now=self.clock())
 
-    def check_room(self, inbox: Inbox, size: int) -> None:
+    def check_room(self, inbox: Inbox, size: int, *, only: bytes = b"") -> None:
         """Refuse a message that nobody has taken when there is no room for it (D22).
+
+        Mail for ``only`` one device is counted by message.
 
         Raises:
             Refusal: 480 with Retry-After.
         """
         limits = self.settings
-        if len(inbox.untaken) >= limits.inbox_messages_max:
+        device = inbox.devices.get(only) if only else None
+        own = 0 if device is None else len(device.own)
+        if len(inbox.untaken) + own >= limits.inbox_messages_max:
             kind, limit = "messages", limits.inbox_messages_max
         elif inbox.bytes + size > limits.inbox_bytes_max:
             kind, limit = "octets", limits.inbox_bytes_max
@@ -194,6 +203,7 @@ class Deposit:
         "_is_open",
         "_is_record",
         "_is_shared",
+        "_only",
         "_owed",
         "_refused",
         "_sent_since",
@@ -206,9 +216,16 @@ class Deposit:
     )
 
     def __init__(
-        self, message: StoredMessage, inbox: Inbox, deposits: Deposits, *, is_record: bool = False
+        self,
+        message: StoredMessage,
+        inbox: Inbox,
+        deposits: Deposits,
+        *,
+        only: bytes = b"",
+        is_record: bool = False,
     ) -> None:
         self.message = message
+        self._only = only
         self._is_record = is_record
         self.inbox = inbox
         self.is_begun = False
@@ -239,14 +256,19 @@ class Deposit:
             Unavailable: nothing can be written now.
         """
         try:
-            self._all.check_room(self.inbox, self.message.size)
+            self._all.check_room(self.inbox, self.message.size, only=self._only)
         except Refusal:
             self._close()
             raise
         self._is_forked = bool(forked_to)
         for target in forked_to:
             self._device(target.instance)  # Else one that stays silent would inherit nothing.
-        self._put(is_for_all=True, copies=(), now=now)
+        if self._only:
+            self._is_shared = True
+            copy = CopyOutcome(self.message.id, self._only, "waiting", 0, b"")
+            self._put(is_for_all=False, copies=(copy,), now=now)
+        else:
+            self._put(is_for_all=True, copies=(), now=now)
 
     def wait(self, done: Done) -> None:
         """Call ``done`` when the message is on disk."""
@@ -285,7 +307,8 @@ class Deposit:
             self.is_kept = True
             self._all.stored += 1
             if self._is_shared:
-                ledger.add_shared(inbox, message, map(self._device, self._owed))
+                instances = (self._only,) if self._only else self._owed
+                ledger.add_shared(inbox, message, map(self._device, instances))
             else:
                 ledger.add(inbox, message)
                 if self._sent_since != NEVER:

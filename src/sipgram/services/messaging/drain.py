@@ -16,9 +16,9 @@ from sipgram.sip.branch import Brancher
 from sipgram.sip.message.adapting import PLAIN, REFUSES_BODY, Adapter, NoAdapter, spliced
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
-from sipgram.sip.proxy import AS_IT_IS, SMALL_BYTES, Carrier, OutcomeUser, Target
+from sipgram.sip.proxy import OutcomeUser, Target
 from sipgram.sip.push import Push
-from sipgram.sip.sink import Cause, ClientSide, Flow
+from sipgram.sip.sink import AS_IT_IS, SMALL_BYTES, Carrier, Cause, ClientSide, Flow
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
 
@@ -271,8 +271,13 @@ class Drain:
         else:
             branch = self._branch(message, binding.name)
         if live is not None:
-            self._all.table.abandon(live.branch)
             self._all.live.over(live)
+            is_moved = live.flow is not flow
+            if is_moved and self._all.table.take_over(live.branch, flow, self):
+                # It has just gone there: the device has registered anew (D28).
+                self._attempt, self._adapted = (message, binding), None
+                return
+            self._all.table.abandon(live.branch)
         data, plain = self._prepared(message, binding, flow, branch)
         if len(data) > SMALL_BYTES and not flow.is_reliable:
             found = self._all.carrier.carry(binding, len(data))

@@ -10,14 +10,15 @@ from typing import Final
 import structlog
 
 from sipgram.errors import Error, PeerError, Refusal, Unavailable
-from sipgram.services.answers import Answer, Commit, Forward, Later, Reply
+from sipgram.services.answers import Answer, Asked, Commitment, Forward, Later, Reply, Split, Told
 from sipgram.services.injection import DeviceAnswer, Outcome
 from sipgram.services.messaging.deposits import MessageIds
 from sipgram.sip.keeping import Concluded, Keeper, Keeping, KeptTarget
 from sipgram.sip.message.message import Cut, Message
-from sipgram.sip.message.parser import parse
+from sipgram.sip.message.parser import parse, readdressed
 from sipgram.sip.proxy import Fork, Proxy
-from sipgram.sip.sink import Flow
+from sipgram.sip.routing.hunt import Pursuit
+from sipgram.sip.sink import Flow, ServerSide
 
 log = structlog.get_logger("sipgram.messaging")
 
@@ -94,15 +95,32 @@ class Injector:
             self._take(answer, request, heard, now)
             self._rearm()
 
-    def _take(self, answer: Answer, request: Message, heard: Heard, now: float) -> None:
+    def _take(
+        self,
+        answer: Answer,
+        request: Message,
+        heard: Heard,
+        now: float,
+        *,
+        group: Message | None = None,
+    ) -> None:
         if isinstance(answer, Forward):
+            told = None
+            if isinstance(answer, Asked):
+                request, told = answer.request, answer.told
             watch = Watch(self._proxy.keeper, request, answer.cuts, answer.deposit)
-            side = Side(watch, heard)
+            side: ServerSide = Side(watch, heard)
+            if told is not None:
+                side = Told(side, told)
             fork = Fork(request, side, self._proxy, watch)
+            if group is not None:
+                fork.mark(group)
             fork.start(answer.targets, OWN, answer.cuts, now)
         elif isinstance(answer, Reply):
             heard(_of_reply(answer))
-        elif isinstance(answer, Commit):
+        elif isinstance(answer, Split):
+            self._split(answer, request, heard, now)
+        elif isinstance(answer, Commitment):
             commit = answer
 
             def done(error: Exception | None) -> None:
@@ -118,6 +136,28 @@ class Injector:
             except Exception as error:
                 heard(_excused(error))
 
+    def _split(self, split: Split, request: Message, heard: Heard, now: float) -> None:
+        """Send it to each member of a group; hear of all of them at once (D4)."""
+        self._ids.release(request.call_id)  # Each member's is a message of its own.
+        outcomes: list[Outcome] = []
+
+        def one(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            if len(outcomes) == len(split.uris):
+                heard(_together(outcomes))
+
+        for uri in split.uris:
+            part = readdressed(request, uri)
+            try:
+                answer = self._handle(part, OWN, split.account_id, now)
+            except Exception as error:
+                one(_excused(error))
+            else:
+                if isinstance(answer, Later):
+                    self._wait(answer, part, one)
+                else:
+                    self._take(answer, part, one, now, group=request)
+
     def _wait(self, later: Later, request: Message, heard: Heard) -> None:
         async def run() -> None:
             try:
@@ -125,12 +165,20 @@ class Injector:
             except Exception as error:
                 heard(_excused(error))
             else:
+                assert not isinstance(answer, Pursuit)  # Messaging knows accounts here alone.
                 self._take(answer, request, heard, self._clock())
             self._rearm()
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _together(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return what is told of all members: 202 before 200, a success before a failure."""
+    best = min(outcomes, key=lambda o: (o.status >= 300, -o.status if o.status < 300 else o.status))
+    devices = tuple(device for outcome in outcomes for device in outcome.devices)
+    return best._replace(is_taken=all(o.is_taken for o in outcomes), devices=devices)
 
 
 class Side:

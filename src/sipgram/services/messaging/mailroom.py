@@ -28,9 +28,9 @@ from sipgram.sip.branch import Brancher
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.sip.message.uri import Aor
-from sipgram.sip.proxy import AS_IT_IS, Carrier, OutcomeUser
+from sipgram.sip.proxy import OutcomeUser
 from sipgram.sip.push import Push
-from sipgram.sip.sink import is_websocket
+from sipgram.sip.sink import AS_IT_IS, Carrier, is_websocket
 from sipgram.sip.timers import NEVER
 from sipgram.sip.transaction.table import TransactionTable
 
@@ -52,6 +52,14 @@ class Entry(Protocol):
     @property
     def bindings(self) -> Sequence[BoundDevice]:
         """Its contacts."""
+
+    @property
+    def only(self) -> bytes:
+        """The +sip.instance of the one device that was asked for, empty for all of them."""
+
+    @property
+    def listener(self) -> BoundDevice | None:
+        """Who takes its messages besides (D8)."""
 
 
 class Mailroom:
@@ -105,7 +113,7 @@ class Mailroom:
         self.deposits.drains = self.drainer
         self.letters = LetterBox(
             self.deposits,
-            inbox_of=self._inbox_of,
+            inbox_of=lambda uri: self._inbox_of(uri)[0],
             bindings_of=self._bindings_of,
             rearm=lambda: self.drainer.rearm(),
         )
@@ -362,7 +370,7 @@ class Mailroom:
         if entry is None:
             return
         entry.has_inbox = True
-        for binding in list(entry.bindings):
+        for binding in list(_contacts(entry)):
             self.on_bound(entry, binding)
 
     def _entry(self, aor: str) -> Entry | None:
@@ -371,11 +379,15 @@ class Mailroom:
         except (Refusal, PeerError):
             return None
 
-    def _inbox_of(self, uri: bytes) -> Inbox:
+    def _inbox_of(self, uri: bytes) -> tuple[Inbox, bytes]:
         entry = self._find(uri)
         entry.has_inbox = True
-        return self.ledger.inbox(str(entry.aor), entry.account_id)
+        return self.ledger.inbox(str(entry.aor), entry.account_id), entry.only
 
     def _bindings_of(self, aor: str) -> Sequence[BoundDevice]:
         entry = self._entry(aor)
-        return () if entry is None else entry.bindings
+        return () if entry is None else _contacts(entry)
+
+
+def _contacts(entry: Entry) -> Sequence[BoundDevice]:
+    return entry.bindings if entry.listener is None else [*entry.bindings, entry.listener]

@@ -9,6 +9,7 @@ from sipgram.errors import PeerError
 from sipgram.payload import media_type
 from sipgram.payload.body import Body
 from sipgram.sip.message.message import Message
+from sipgram.sip.message.uri import is_sips
 from sipgram.sip.proxy import ENDS_COPY
 
 LIFETIME_MAX_S: Final = 7 * 86_400
@@ -39,8 +40,8 @@ def meaning(status: int) -> Meaning:
 
 def is_storable(request: Message) -> bool:
     """Say whether a request waits for devices that are away (D21)."""
-    if request.method != b"MESSAGE":
-        return False
+    if request.method != b"MESSAGE" or is_sips(request.uri):
+        return False  # What asks for TLS all the way is not kept for whatever way comes.
     if request.has(b"expires") and expires_of(request) == 0:
         return False
     return not is_typing(request)

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from sipgram.errors import Refusal, Unavailable
-from sipgram.services.answers import Answer, Commit, Done, Forward, Reply
+from sipgram.services.answers import Answer, Commit, Done, Forward, Reply, Split
 from sipgram.services.messaging import rules
 from sipgram.services.messaging.deposits import Deposit, Deposits
 from sipgram.services.messaging.inbox import Inbox, Recognised
 from sipgram.services.messaging.stored_form import digest_of
 from sipgram.settings import MessagingSettings
+from sipgram.sip.loops import LoopGuard, breadth_of
 from sipgram.sip.message.message import Cut, Message
 from sipgram.sip.preferences import NONE, Features, Preferences
 from sipgram.sip.proxy import Target
@@ -48,11 +49,23 @@ class Recipient(Protocol):
     "A device of it is away, or something waits."
 
     @property
+    def listener(self) -> Device | None:
+        """Who takes its messages besides (D8)."""
+
+    @property
     def bindings(self) -> Sequence[Device]:
         """Its contacts."""
 
     text: str
     "Its leading name."
+
+    @property
+    def members(self) -> Sequence[bytes]:
+        """The AoRs of a group's members, none of an account's own AoR."""
+
+    @property
+    def only(self) -> bytes:
+        """The +sip.instance of the one device that was asked for, empty for all of them."""
 
     @property
     def account_id(self) -> int:
@@ -81,10 +94,14 @@ class Messaging:
         *,
         settings: MessagingSettings,
         deposits: Deposits | None = None,
+        loops: LoopGuard | None = None,
     ) -> None:
         self._find = find
+        self._loops = loops
         self._settings = settings
         self._deposits = deposits
+        self.on_sent: Callable[[Message], None] | None = None
+        "Hears what accounts send, while anybody listens to them (D8)."
         # None when nobody has a history: the usual case asks nothing more.
         self._history = deposits.history if deposits and deposits.history.is_on else None
         self.lists: ListService | None = None
@@ -109,11 +126,18 @@ class Messaging:
                 return self.lists.handle(request, source, account_id, now)
             raise
         bindings = recipient.bindings
+        if recipient.listener is not None:
+            bindings = [*bindings, recipient.listener]
+        if self.on_sent is not None:
+            self.on_sent(request)
         is_recorded = self._history is not None and self._records(request, recipient)
         if not recipient.has_inbox and len(bindings) == 1 and not is_recorded:
             device = bindings[0]
             if device.expires > now and not device.cannot_read and device.takes(request.method):
                 return Forward(bindings)
+        if recipient.members and request.method == b"MESSAGE":
+            self._check_fork(request, 1)
+            return Split(self._members(recipient, source, account_id, now), account_id)
         targets = [b for b in bindings if b.expires > now and b.takes(request.method)]
         if not targets and self.lists is not None and self.lists.is_service(request.uri):
             return self.lists.handle(request, source, account_id, now)
@@ -123,6 +147,8 @@ class Messaging:
                 return ACCEPTED  # D21: nobody is there who wants to know.
         if len(targets) > 1:
             targets = _preferred(request, one_flow_each(targets))
+            if len(targets) > 1:
+                self._check_fork(request, len(targets))
         may_keep = self._deposits is not None and (
             recipient.has_inbox or not targets or is_recorded
         )
@@ -146,6 +172,9 @@ class Messaging:
         """Store what cannot be delivered now, before the sender hears of it (D9, D10)."""
         assert self._deposits is not None
         source, account_id = sender
+        only = recipient.only
+        if only and not targets:
+            self._check_known(recipient)
         inbox = self._deposits.ledger.inbox(recipient.text, recipient.account_id)
         recipient.has_inbox = True
         digest = digest_of(request)
@@ -154,12 +183,14 @@ class Messaging:
             return Commit(known.wait, _accepted)
         ready = _in_order(inbox, request, targets)
         here = {binding.instance for binding in targets}
-        is_live = ready and len(ready) == len(targets) and here.issuperset(inbox.devices)
+        wanted = (only,) if only else inbox.devices
+        is_live = ready and len(ready) == len(targets) and here.issuperset(wanted)
         if is_live and not is_recorded:
             return Forward(_others(targets, source))
         cuts = _asserted(request) if account_id is not None else ()
         deposit = self._deposits.deposit(
             *(request, inbox, cuts, now, digest),
+            only=only,
             sender_id=account_id or 0,
             is_record=bool(is_live),
         )
@@ -180,6 +211,47 @@ class Messaging:
     def _records(self, request: Message, recipient: Recipient) -> bool:
         assert self._history is not None
         return bool(self._history.kept(recipient.text, request.from_uri))
+
+    def _members(
+        self, group: Recipient, source: Flow, account_id: int | None, now: float
+    ) -> list[bytes]:
+        """Return the members who are to have it, the sender only on other devices (D4, D6).
+
+        Raises:
+            Refusal: 480, there is nobody else.
+        """
+        uris = []
+        for uri in group.members:
+            member = self._find(uri)
+            is_sender = account_id is not None and member.account_id == account_id
+            others = [b for b in member.bindings if b.source is not source and b.expires > now]
+            if not is_sender or others:
+                uris.append(uri)
+        if not uris:
+            raise Refusal(480, "Nobody Else Is In The Group", (b"Retry-After: 30",))
+        return uris
+
+    def _check_fork(self, request: Message, count: int) -> None:
+        """Refuse to fork what has been here before, or has forked enough (RFC 5393).
+
+        Raises:
+            Refusal: 482 and 440.
+        """
+        if self._loops is not None and self._loops.is_loop(request):
+            raise Refusal(482, "Loop Detected")
+        if breadth_of(request) < count:
+            raise Refusal(440, "Max-Breadth Exceeded")
+
+    def _check_known(self, recipient: Recipient) -> None:
+        """Refuse a message for one device that is neither here nor away (D6, D7).
+
+        Raises:
+            Refusal: 404.
+        """
+        assert self._deposits is not None
+        inbox = self._deposits.ledger.find(recipient.text)
+        if inbox is None or recipient.only not in inbox.devices:
+            raise Refusal(404, "No Such Device")
 
 
 def _others(targets: list[Device], source: Flow) -> list[Device]:

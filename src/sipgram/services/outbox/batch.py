@@ -17,7 +17,7 @@ from sipgram.services.outbox.wire import NewMessage
 TURN_S: Final = 0.004
 """Lines read in one turn of the loop take no longer."""
 LINE_BYTES_MAX: Final = 262_144
-ERRORS_MAX: Final = 100
+ERRORS_MAX: Final = 1_000
 """Faulty lines that are told; more are counted."""
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from sipgram.errors import SettingsError
 from sipgram.http.caller import Caller, allowed
 from sipgram.http.problem import Problem
 from sipgram.services.directory import Directory, Resident
@@ -31,8 +32,16 @@ class Desk:
     """Takes requests for messages."""
 
     def __init__(
-        self, outbox: Outbox, *, directory: Directory, body_bytes_max: int, default_domain: str
+        self,
+        outbox: Outbox,
+        *,
+        directory: Directory,
+        body_bytes_max: int,
+        default_domain: str,
+        check_url: Callable[[str], None],
     ) -> None:
+        """``check_url`` raises ``SettingsError`` for what may not be called back."""
+        self._check_url = check_url
         self.outbox = outbox
         self.directory = directory
         self._body_bytes_max = body_bytes_max
@@ -125,6 +134,11 @@ class Desk:
             detail = f"{len(octets)} octets are more than {self._body_bytes_max}"
             raise Problem(413, detail, pointer=f"{at}/{name}")
         sender, resident = self.sender(new.sender, caller, at)
+        if new.callback_url is not None:
+            try:
+                self._check_url(new.callback_url)
+            except SettingsError as error:
+                raise Problem(422, str(error), pointer=f"{at}/callback_url") from error
         is_list = isinstance(new.to, list)
         now = self.outbox.wall()
         send_at = self._send_at(new, now, at)

@@ -1,6 +1,6 @@
 """The routes of messages: ``GET /send``, ``/v1/messages`` and ``/v1/messages:batch``."""
 
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -21,9 +21,15 @@ from sipgram.services.outbox.wire import (
     with_copies,
 )
 
+Stored = Literal["waiting", "delivered", "failed", "expired", "cancelled"]
 WAIT_MAX_S: Final = 30.0
 ID_MAX: Final = 2**63 - 1
 PAGE_MAX: Final = 500
+TEXT_CHARS_MAX: Final = 4_000
+"""Of a GET: escaped, its line stays under the 64 KiB that the HTTP parser takes."""
+OUTCOMES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"model": Answer, "description": "With wait: all have their outcome."}
+}
 
 Wait = Annotated[float, Query(ge=0, le=WAIT_MAX_S, description="Seconds to wait for the outcome.")]
 Key = Annotated[
@@ -35,6 +41,16 @@ Id = Annotated[str, Path(pattern="^[0-9]{1,19}$")]
 class Records(Protocol):
     """What the message store knows."""
 
+    async def page(
+        self,
+        *,
+        before: int | None = None,
+        aor: str | None = None,
+        state: Stored | None = None,
+        at_most: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Return the latest messages that were stored."""
+
     async def find(self, id: int) -> dict[str, Any] | None:
         """Return a message with its copies and failed attempts."""
 
@@ -45,17 +61,22 @@ def routes(desk: Desk, records: Records) -> APIRouter:
     _add_get(router, desk)
     _add_posts(router, desk)
     _add_reading(router, desk, records)
+    _add_stored(router, desk, records)
     return router
 
 
 def _add_get(router: APIRouter, desk: Desk) -> None:
     @router.get(
-        "/send", status_code=202, response_model=Answer, summary="Send a text by a plain GET"
+        "/send",
+        status_code=202,
+        response_model=Answer,
+        summary="Send a text by a plain GET",
+        responses=OUTCOMES,
     )
     async def send(
         caller: Sender,
         to: Annotated[str, Query(min_length=1, max_length=256)],
-        text: Annotated[str, Query(max_length=65_000)],
+        text: Annotated[str, Query(max_length=TEXT_CHARS_MAX)],
         sender: Annotated[str | None, Query(alias="from", min_length=1, max_length=256)] = None,
         id: Annotated[
             str, Query(max_length=200, description="Makes a GET that is sent twice harmless.")
@@ -83,7 +104,7 @@ def _add_posts(router: APIRouter, desk: Desk) -> None:
         status_code=202,
         response_model=Answer,
         summary="Send a message to one or many",
-        responses={200: {"model": Answer, "description": "With wait: all have their outcome."}},
+        responses=OUTCOMES,
     )
     async def post(
         request: Request,
@@ -187,6 +208,39 @@ def _add_reading(router: APIRouter, desk: Desk, records: Records) -> None:
         if message.state != "cancelled" and not await desk.outbox.cancel(message):
             raise Problem(409, f"the message is past taking back: {message.state}", parameter="id")
         return Response(status_code=204)
+
+
+def _add_stored(router: APIRouter, desk: Desk, records: Records) -> None:
+    @router.get(
+        "/v1/stored-messages",
+        response_model=Page,
+        summary="List messages that were stored for an account, by whomever they were sent",
+    )
+    async def stored(
+        caller: Reader,
+        account: Annotated[str | None, Query(max_length=256)] = None,
+        state: Annotated[Stored | None, Query()] = None,
+        cursor: Annotated[str | None, Query(max_length=64)] = None,
+        limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
+    ) -> Response:
+        aor = _account(desk, caller, account)
+        found = await records.page(before=id_of(cursor), aor=aor, state=state, at_most=limit + 1)
+        more = cursor_of(found[limit - 1]["id"]) if len(found) > limit else None
+        return JSONResponse({"messages": [of_record(each) for each in found[:limit]], "next": more})
+
+
+def _account(desk: Desk, caller: Caller, wanted: str | None) -> str | None:
+    """Return whose stored messages are wanted; None for everybody's."""
+    if wanted is None:
+        if caller.is_for_all:
+            return None
+        if len(caller.aors) != 1:
+            raise Problem(422, "say for which account", parameter="account")
+        wanted = caller.aors[0]
+    resident = desk.directory.resident(desk.recipient(wanted, parameter="account"))
+    if resident is None or not allowed(caller, resident.aor, resident.account_id):
+        raise Problem(403, f"this key does not act for {wanted}", parameter="account")
+    return resident.aor
 
 
 async def _own(desk: Desk, caller: Caller, id: str) -> Outgoing | None:

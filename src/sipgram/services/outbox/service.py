@@ -3,13 +3,13 @@
 import asyncio
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol
 
 import structlog
 
 from sipgram.db.writer import LastOf
-from sipgram.errors import Unavailable
+from sipgram.errors import Error, Unavailable
 from sipgram.services.injection import Injects, Outcome
 from sipgram.services.outbox import rules
 from sipgram.services.outbox.store import OutboxStore, Outgoing, State, Submission
@@ -19,6 +19,10 @@ log = structlog.get_logger("sipgram.outbox")
 
 TURN_S: Final = 0.004
 """Work done in one turn of the loop."""
+AT_ONCE: Final = 48
+"""Messages sent in one turn: when they are stored, their commits come back together, too."""
+PAUSE_S: Final = 0.003
+"""Between two turns, for everybody else."""
 LOOK_EVERY: Final = 8
 """Messages sent between two looks at the clock."""
 CHUNK: Final = 150
@@ -26,8 +30,10 @@ CHUNK: Final = 150
 DUE_AT_ONCE: Final = 200
 LATELY_MAX: Final = 2_000
 """Outcomes remembered for those who wait for them."""
-TRIES_MAX: Final = 10
-"""Times that a message is tried which cannot be stored now."""
+RETRY_MAX_S: Final = 60.0
+"""The longest pause before a message is tried again that could not be stored."""
+LIFETIME_MAX_S: Final = 7 * 86_400
+"""As long as any message is worth (D21)."""
 
 _STATES: Final[dict[str, State]] = {
     "waiting": "stored",
@@ -71,9 +77,13 @@ class Outbox:
         clock: Callable[[], float],
         wall: Callable[[], float],
         cancel: Callable[[int, Callable[[bool], None]], None],
-        news: Sequence[Fact] = (),
+        leading: Callable[[str], str],
     ) -> None:
-        """``cancel`` takes back a message that is stored and that nobody has taken."""
+        """``cancel`` takes back a message that is stored and that nobody has taken.
+
+        ``leading`` returns the first name of an account by any of its names.
+        """
+        self._leading = leading
         self.store = store
         self.settings = settings
         self.ids = ids
@@ -83,10 +93,12 @@ class Outbox:
         self._secret = secret
         self._clock = clock
         self._cancel = cancel
-        self._news = tuple(news)
+        self.news: tuple[Fact, ...] = ()
         self._ready: deque[Outgoing] = deque()
         self._sending: dict[int, Outgoing] = {}
         self._known: set[int] = set()  # Ready, sending, or cancelled of late.
+        self._stored: set[int] = set()  # They wait for devices.
+        self._tasks: set[asyncio.Task[None]] = set()
         self._tries: dict[int, int] = {}
         self._waiters: dict[int, list[asyncio.Future[Outgoing]]] = {}
         self._lately: OrderedDict[int, Outgoing] = OrderedDict()
@@ -142,8 +154,11 @@ class Outbox:
                 self.store.submitted(submission, _telling(done))
                 await done
         except Exception:
+            # It may be on disk all the same, and nobody promised it.
             if messages and messages[0].submission:
                 self.store.withdraw(messages[0].submission)
+            elif messages:
+                self.store.drop(messages[0].id)
             raise
 
     # ---- sending ---------------------------------------------------------------------------
@@ -152,23 +167,29 @@ class Outbox:
         """Send what is ready, for some milliseconds, and go on in the next turn."""
         if self._is_pumping:
             return
-        self._is_pumping = True
+        self._is_pumping = True  # Until the next turn, when there is to be one.
         ends = self._clock() + TURN_S
         count = 0
-        try:
-            while self._ready and len(self._sending) < self.settings.sending_max:
-                self._send(self._ready.popleft())
-                count += 1
-                if count % LOOK_EVERY == 0 and self._clock() > ends:
-                    self._loop.call_soon(self._pump)
-                    break
-        finally:
-            self._is_pumping = False
+        while self._ready and len(self._sending) < self.settings.sending_max:
+            self._send(self._ready.popleft())
+            count += 1
+            if count == AT_ONCE or (count % LOOK_EVERY == 0 and self._clock() > ends):
+                self._loop.call_later(PAUSE_S, self._resume)
+                return
+        self._is_pumping = False
+
+    def _resume(self) -> None:
+        self._is_pumping = False
+        self._pump()
 
     def _send(self, message: Outgoing) -> None:
         self._sending[message.id] = message
         message.sent_utc = message.sent_utc or self.wall()
-        raw = rules.request_of(message, secret=self._secret, domain=self.domain)
+        try:
+            raw = rules.request_of(message, secret=self._secret, domain=self.domain)
+        except Error as error:  # What was checked when it came does not get here.
+            self._on_outcome(message, Outcome(500, str(error), False, 0, ()))
+            return
         self._injector.send(
             message.id,
             raw,
@@ -192,24 +213,31 @@ class Outbox:
             message.stored_utc = now
         elif self._may_retry(message, outcome):
             message.state = "queued"
-            self._loop.call_later(max(1, outcome.retry_after_s), self._again, message)
+            tries = self._tries[message.id] = self._tries.get(message.id, 0) + 1
+            wait_s = min(RETRY_MAX_S, max(1, outcome.retry_after_s) * tries)
+            self._loop.call_later(wait_s, self._again, message)
             return
         else:
             message.state = "failed"
             message.ended_utc = now
         self._tries.pop(message.id, None)
         self._known.discard(message.id)
+        if message.state == "stored":
+            self._stored.add(message.id)
         self.store.sent(message)
+        message.body = b""  # It is remembered a little for those who wait for its outcome.
         self._tell(message)
-        if self._ready:
-            self._loop.call_soon(self._pump)
+        if self._ready and not self._is_pumping:
+            self._is_pumping = True
+            self._loop.call_soon(self._resume)
 
     def _may_retry(self, message: Outgoing, outcome: Outcome) -> bool:
-        """Say whether it was us who could not do it (D11)."""
+        """Say whether it was us who could not do it (D11): it was accepted, and is not lost."""
         if outcome.status not in (500, 503) or not outcome.retry_after_s:
             return False
-        tries = self._tries[message.id] = self._tries.get(message.id, 0) + 1
-        return tries < TRIES_MAX
+        begun_utc = message.send_at_utc or message.created_utc
+        worth_s = LIFETIME_MAX_S if message.expires_s < 0 else message.expires_s
+        return self.wall() < begun_utc + worth_s
 
     def _again(self, message: Outgoing) -> None:
         if message.id in self._known:
@@ -218,20 +246,53 @@ class Outbox:
 
     # ---- later -----------------------------------------------------------------------------
 
-    def on_news(self, id: int, *, aor: str, sender: bytes, state: str) -> None:
-        """Hear of a stored message, by whomever it was sent."""
+    def on_news(self, id: int, state: str) -> bool:
+        """Hear of a stored message; say whether it is one of ours."""
         name, now = _STATES[state], self.wall()
         sending = self._sending.get(id)
         if sending is not None:  # Its outcome, which is still to come, is told first.
             sending.state = name
             if name == "delivered":
                 sending.delivered_utc = sending.ended_utc = now
-            return
+            return True
+        if id not in self._stored:
+            return False
+        self._stored.discard(id)
         self.store.ended(id, name, is_delivered=name == "delivered", now_utc=now)
+        self._start(self._tell_later(id, name))
+        return True
 
-    def on_displayed(self, id: int) -> None:
-        """Somebody has read a message."""
+    async def _tell_later(self, id: int, state: State) -> None:
+        message = await self.store.find(id)
+        if message is None or message.state == "displayed":
+            return
+        message.state = state
+        self._tell(message)
+
+    def on_displayed(self, id: int, by: str) -> None:
+        """Somebody says that he has read a message, which counts when it was sent to him."""
+        self._start(self._note_displayed(id, by))
+
+    async def _note_displayed(self, id: int, by: str) -> None:
+        message = await self.store.find(id)
+        if message is None or message.displayed_utc is not None:
+            return
+        if self._leading(message.recipient) != by:
+            return
         self.store.displayed(id, self.wall())
+        message.state, message.displayed_utc = "displayed", self.wall()
+        self._tell(message)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except Unavailable as error:
+                log.warning("message is not followed", reason=error.reason)
+
+        task = self._loop.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def wait(self, id: int, timeout_s: float) -> Outgoing | None:
         """Return a message once it is sent, None when that takes too long."""
@@ -290,7 +351,10 @@ class Outbox:
             message.stored_utc = self.wall()
             if message.state != "stored":
                 message.ended_utc = self.wall()
+            else:
+                self._stored.add(message.id)
             self.store.sent(message)
+        self._stored.update(await self.store.stored())
         return len(self._ready)
 
     def start(self) -> None:
@@ -307,7 +371,8 @@ class Outbox:
                 message.state = "queued"
                 self._known.add(message.id)
                 self._ready.append(message)
-            elif message.ended_utc is not None:
+            elif message.state != "queued":
+                self._stored.discard(message.id)
                 self.store.drop(message.id)
         for submission in await self.store.due_submissions(now, DUE_AT_ONCE):
             self.store.forget(submission)
@@ -320,7 +385,7 @@ class Outbox:
         self._lately[message.id] = message
         if len(self._lately) > LATELY_MAX:
             self._lately.popitem(last=False)
-        for hear in self._news:
+        for hear in self.news:
             hear(message)
 
 

@@ -19,6 +19,8 @@ from sipgram.services.answers import Done
 from sipgram.services.outbox.store import Filter, Outgoing, State, Submission
 
 PAGE_ROWS: Final = 200
+LIFETIME_MAX_S: Final = 8 * 86_400
+"""No message waits for so long (D21)."""
 _COLUMNS: Final = tuple(outbox.c[field.name] for field in fields(Outgoing))
 _ROW: Final = attrgetter(*(column.name for column in outbox.columns))
 
@@ -59,8 +61,10 @@ class OutboxRows:
         self._write("outbox_sent", row)
 
     def _until(self, message: Outgoing) -> float | None:
-        """Return when the record may go: a stored message is remembered until it has ended."""
-        return None if message.ended_utc is None else message.ended_utc + self._record_s
+        """Return when the record may go; a stored message has ended by then, whatever became of it."""
+        if message.ended_utc is not None:
+            return message.ended_utc + self._record_s
+        return (message.stored_utc or message.created_utc) + LIFETIME_MAX_S + self._record_s
 
     def ended(self, id: int, state: State, *, is_delivered: bool, now_utc: float) -> None:
         due = now_utc + self._record_s
@@ -126,6 +130,10 @@ class OutboxRows:
 
     async def due_submissions(self, now_utc: float, at_most: int) -> list[int]:
         query = select(submissions.c.id).where(submissions.c.due_utc <= now_utc).limit(at_most)
+        return [row.id for row in await self._all(query)]
+
+    async def stored(self) -> Sequence[int]:
+        query = select(outbox.c.id).where(outbox.c.state == "stored")
         return [row.id for row in await self._all(query)]
 
     async def newest(self) -> int:

@@ -122,6 +122,9 @@ class OutboxStore(Protocol):
     async def due_submissions(self, now_utc: float, at_most: int) -> list[int]:
         """Return requests that may be forgotten."""
 
+    async def stored(self) -> Sequence[int]:
+        """Return the ids of those that wait for devices."""
+
     async def newest(self) -> int:
         """Return the highest id, 0 when there is none."""
 

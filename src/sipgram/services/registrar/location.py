@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, Protocol
 
 from sipgram.errors import PeerError, Refusal, Unavailable
+from sipgram.services.registrar.gruu import PARAMETER, Gruus, gr_in, instance_of
+from sipgram.services.registrar.residents import Accounts, NobodyWaits, Waiting
 from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.uri import Aor
@@ -128,10 +130,33 @@ class Binding:
         return method not in self.refuses and (not self.methods or method in self.methods)
 
 
+class Listener(Target, Protocol):
+    """Takes the messages of an account by commit: no contact that a REGISTER told of (D8)."""
+
+    expires: float
+    source: Flow
+    reg_id: int
+    updated: float
+    q: float
+    push: Push | None
+
+    @property
+    def features(self) -> Features:
+        """What it tells of its abilities."""
+
+    def takes(self, method: bytes) -> bool:
+        """Say whether it knows the method."""
+
+
 class AorEntry:
     """One AoR that lives here, with its bindings in the order of their coming."""
 
-    __slots__ = ("account_id", "aor", "bindings", "has_inbox", "text", "uris")
+    __slots__ = ("account_id", "aor", "bindings", "has_inbox", "listener", "text", "uris")
+
+    members: tuple[bytes, ...] = ()
+    "AoRs of a group's members, none of an account's own AoR."
+    only: bytes = b""
+    "The +sip.instance of the one device that was asked for, empty for all of them."
 
     def __init__(self, aor: Aor, account_id: int) -> None:
         self.aor = aor
@@ -140,46 +165,40 @@ class AorEntry:
         self.bindings: list[Binding] = []
         self.uris: tuple[bytes, ...] = ()  # As they came, all of them in Locations._by_uri.
         self.has_inbox = False  # A device is away, or something waits for one.
+        self.listener: Listener | None = None  # Takes messages besides its contacts (D8).
 
 
-class Waiting(Protocol):
-    """Who keeps messages for devices that are away."""
+class OneDevice(AorEntry):
+    """One device of an AoR, as a GRUU names it; made for one request."""
 
-    def has_inbox(self, aor: str) -> bool:
-        """Say whether something waits for an AoR, or a device of it is away."""
+    __slots__ = ("_whole", "only")
 
-    def on_gone(self, entry: AorEntry, binding: Binding) -> None:
-        """A binding has ended, and no other of its device came in its place."""
+    def __init__(self, whole: AorEntry, instance: bytes) -> None:
+        self._whole = whole
+        self.only = instance
+        self.aor, self.text, self.account_id = whole.aor, whole.text, whole.account_id
+        self.bindings = [b for b in whole.bindings if b.instance == instance]
+        self.uris = ()
 
+    @property
+    def has_inbox(self) -> bool:
+        return self._whole.has_inbox
 
-class NobodyWaits:
-    """Nothing is kept."""
-
-    def has_inbox(self, aor: str) -> bool:
-        return False
-
-    def on_gone(self, entry: AorEntry, binding: Binding) -> None:
-        return None
-
-
-class Accounts(Protocol):
-    """Who has an account here."""
-
-    def account_id_of(self, aor: Aor) -> int | None:
-        """Return the account that an AoR belongs to, None when nobody has it."""
-
-    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
-        """Return the account that an AoR belongs to, and its first name (D4)."""
+    @has_inbox.setter
+    def has_inbox(self, value: bool) -> None:
+        self._whole.has_inbox = value
 
 
-class OpenAccounts:
-    """Every user of a served domain counts as an account (``--auth none``)."""
+class Group(AorEntry):
+    """One AoR of many accounts; made for one request (D4)."""
 
-    def account_id_of(self, aor: Aor) -> int | None:
-        return 0 if aor.user else None
+    __slots__ = ("members",)
 
-    def owner(self, aor: Aor) -> tuple[int, Aor] | None:
-        return (0, aor) if aor.user else None
+    def __init__(self, aor: Aor, members: Sequence[AorEntry]) -> None:
+        super().__init__(aor, 0)
+        self.members = tuple(member.text.encode() for member in members)
+        self.bindings = [binding for member in members for binding in member.bindings]
+        self.has_inbox = True  # Nothing may take it for an AoR with one device that is there.
 
 
 class Locations:
@@ -193,12 +212,19 @@ class Locations:
         bindings_max: int,
         own_addresses: Collection[tuple[str, int]] = (),
         waiting: Waiting | None = None,
+        gruus: Gruus | None = None,
     ) -> None:
-        """``own_addresses`` are the listeners'; they may be filled in later."""
+        """``own_addresses`` are the listeners'; they may be filled in later.
+
+        Without ``gruus`` a GRUU leads to all devices of its AoR.
+        """
+        self.gruus = gruus
         self.domains = tuple(domain.lower() for domain in domains)
         self._accounts = accounts
         self._bindings_max = bindings_max
         self._waiting: Waiting = waiting or NobodyWaits()
+        self.listener_of: Callable[[str], Listener | None] = lambda aor: None
+        "Who else takes the messages of an account; set before anybody is asked for."
         self._by_uri: dict[bytes, AorEntry] = {}
         self._by_aor: dict[Aor, AorEntry] = {}
         # Those of _by_aor without a binding, oldest first. Not a dict, where to look for the
@@ -369,7 +395,28 @@ class Locations:
             if not others:
                 del self._on_stream[binding.flow]
 
+    def _device(self, gruus: Gruus, uri: bytes) -> AorEntry | None:
+        """Return the device that a GRUU of ours names; None for another URI (RFC 5627 §5.5)."""
+        found = gr_in(uri)
+        if found is None or not self.is_ours(found[0].host.decode("ascii")):
+            return None
+        parsed, gr = found
+        if gr:
+            plain = parsed._replace(params=(), port=None, headers=None)
+            return OneDevice(self.find(bytes(plain)), instance_of(gr))
+        told = gruus.opened(parsed.user or b"")
+        if told is not None:
+            entry = self.find(told.aor)
+            for binding in entry.bindings:
+                if gruus.mark(binding.instance, binding.call_id) == told.mark:
+                    return OneDevice(entry, binding.instance)
+        raise Refusal(404, f"No Such Device: {shown(uri)}")
+
     def _look_up(self, uri: bytes) -> AorEntry:
+        if self.gruus is not None and PARAMETER in uri.lower():
+            device = self._device(self.gruus, uri)
+            if device is not None:
+                return device
         aor = Aor.parse(uri)
         if aor.domain not in self.domains and aor.domain:
             if not self.is_ours(aor.domain):
@@ -378,6 +425,8 @@ class Locations:
         entry = self._by_aor.get(aor)
         if entry is None:
             entry = self._entry_of_account(aor)
+            if entry.members:
+                return entry  # As it is at this moment.
             if not entry.bindings and entry.aor not in self._by_aor:
                 if len(uri) > URI_BYTES_MAX:
                     return entry
@@ -394,6 +443,9 @@ class Locations:
             aor = Aor(aor.user, "")  # ``user=phone``: the number belongs to no domain.
             owner = self._accounts.owner(aor)
         if owner is None:
+            members = self._accounts.members_of(aor)
+            if members:
+                return Group(aor, [self.find(str(member).encode()) for member in members])
             raise Refusal(404, f"Not Found: {shown(str(aor).encode())}")
         account_id, leading = owner
         if leading is not aor:
@@ -402,6 +454,7 @@ class Locations:
                 return known
         entry = AorEntry(leading, account_id)
         entry.has_inbox = self._waiting.has_inbox(entry.text)
+        entry.listener = self.listener_of(entry.text)
         return entry
 
     def _keep_idle(self, entry: AorEntry) -> None:

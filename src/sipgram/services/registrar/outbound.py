@@ -1,8 +1,9 @@
-"""Path and Outbound in a REGISTER and its answer (RFC 3327 §5.3, RFC 5626 §6)."""
+"""Path, Outbound and Service-Route in a REGISTER and its answer (RFC 3327 §5.3, RFC 5626 §6, RFC 3608)."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from sipgram.errors import ParseError, Refusal
+from sipgram.errors import ParseError, Refusal, SettingsError
 from sipgram.services.registrar.rules import Wish
 from sipgram.sip.message.address import Address
 from sipgram.sip.message.grammar import split_list
@@ -13,7 +14,7 @@ PATH_VALUES_MAX: Final = 10
 """More proxies between a phone and its registrar are refused."""
 PATH_BYTES_MAX: Final = 2_048
 """A longer Path is refused: it goes into each request to the binding."""
-UNDERSTOOD: Final = frozenset((b"path", b"outbound"))
+UNDERSTOOD: Final = frozenset((b"path", b"outbound", b"gruu"))
 """What a REGISTER may require of us."""
 
 
@@ -77,3 +78,19 @@ def with_flows(request: Message, wishes: list[Wish], path: bytes) -> list[Wish]:
     if not came_direct and (first_hop is None or first_hop.param(b"ob") is None):
         raise Refusal(439, "First Hop Lacks Outbound Support")
     return list(wishes)
+
+
+def service_routes(uris: Sequence[str]) -> tuple[bytes, ...]:
+    """Return the Service-Route lines of a 200 (RFC 3608 §6.3).
+
+    Raises:
+        SettingsError: one is no SIP URI with ``;lr``.
+    """
+    for uri in uris:
+        try:
+            is_loose = SipUri.parse(uri.encode()).param(b"lr") is not None
+        except ParseError:
+            is_loose = False
+        if not is_loose:
+            raise SettingsError(f"registrar.service_routes has no SIP URI with ;lr: {uri!r}")
+    return tuple(b"Service-Route: <%b>" % uri.encode() for uri in uris)

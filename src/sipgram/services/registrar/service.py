@@ -7,13 +7,14 @@ from typing import Protocol
 from sipgram.errors import ParseError, Refusal, Unavailable
 from sipgram.identity import Entropy
 from sipgram.services.answers import Commitment, Done, Reply
-from sipgram.services.registrar import outbound, rules
+from sipgram.services.registrar import gruu, outbound, rules
 from sipgram.services.registrar.location import AorEntry, Binding, Locations
 from sipgram.services.registrar.push import PushTerms, own_uri
 from sipgram.services.registrar.rules import Wish
 from sipgram.services.registrar.store import BindingStore, KeptBinding
 from sipgram.services.registrar.streams import Connections, Streams
 from sipgram.settings import RegistrarSettings
+from sipgram.sip.message.grammar import shown
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.uri import SipUri
 from sipgram.sip.push import Push
@@ -89,12 +90,15 @@ class Registrar:
         self._push = push or PushTerms()
         self._on_push = on_push
         self._streams = Streams(locations, routes, forget=store.forget)
+        self._service_routes = outbound.service_routes(settings.service_routes)
 
     def handle(
         self, request: Message, source: Flow, account_id: int | None, now: float
     ) -> Reply | Changes:
         """Answer a REGISTER; ``account_id`` is who proved to have sent it, None without digest."""
         entry = self._locations.find(request.to_uri)  # Steps 1 and 5.
+        if entry.only or entry.members:
+            raise Refusal(403, f"Nobody Registers As: {shown(request.to_uri)}")
         if account_id is not None and account_id != entry.account_id:  # Step 4.
             raise Refusal(403, f"Not Your AoR: {entry.aor}")
         contacts = request.values(b"contact")
@@ -311,13 +315,32 @@ class Registrar:
                 if b.expires > now
             ]
         )
+        if contacts and b"+sip.instance" in contacts[0] and outbound.supports(request, gruu.TAG):
+            lines = tuple(
+                line + self._gruus_of(b)
+                for line, b in zip(
+                    lines, [b for b in entry.bindings if b.expires > now], strict=True
+                )
+            )
         if request.has(b"path"):
             lines += tuple(b"Path: " + value for value in request.values(b"path"))
+        lines += self._service_routes
         if contacts and b"reg-id" in contacts[0] and outbound.supports(request, b"outbound"):
             lines += (b"Require: outbound", b"Flow-Timer: %d" % self._settings.flow_timer_s)
         if contacts and b"pn-" in contacts[0]:
             lines += self._push.capabilities(contacts)
         return lines
+
+    def _gruus_of(self, binding: Binding) -> bytes:
+        """Return the Contact parameters that name a device (RFC 5627 §5.2)."""
+        gruus, instance = self._locations.gruus, binding.instance
+        if gruus is None or not instance:
+            return b""
+        call_id, cseq = binding.call_id, binding.cseq
+        return b';pub-gruu="%b";temp-gruu="%b"' % (
+            gruus.public(binding.aor, instance),
+            gruus.temporary(binding.aor, instance, call_id, cseq),
+        )
 
 
 def _binding(

@@ -32,3 +32,9 @@ parse: Final[Parse] = _PICKED[0]
 """Index one whole message; see ``scan.scan``."""
 parse_credentials: Final = _PICKED[1]
 """Read an Authorization value; see ``digest.parse_credentials``."""
+
+
+def readdressed(request: Message, uri: bytes) -> Message:
+    """Return a request with another Request-URI, all else as it was."""
+    method, _, rest = request.raw.split(b" ", 2)
+    return parse(b"%b %b %b" % (method, uri, rest), bare_lf=True)

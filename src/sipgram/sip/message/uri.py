@@ -154,6 +154,11 @@ class Aor(NamedTuple):
         return f"sip:{escape_user(self.user)}@{self.domain}" if self.user else f"sip:{self.domain}"
 
 
+def is_sips(uri: bytes) -> bool:
+    """Say whether only TLS will do for a request to ``uri`` (RFC 3261 §26.2.2)."""
+    return uri[:5].lower() == b"sips:"
+
+
 def _e164(uri: bytes) -> str:
     match = _TEL_RE.fullmatch(uri)
     if match is None:

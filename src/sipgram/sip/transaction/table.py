@@ -108,6 +108,14 @@ class TransactionTable:
         if client is not None:
             client.abandon()
 
+    def take_over(self, branch: bytes, flow: Flow, user: ClientUser) -> bool:
+        """Hear of a request that is on its way on ``flow``; False when it is not."""
+        client = self._clients.get(branch)
+        if client is None or client.flow is not flow:
+            return False
+        client.user = user
+        return True
+
     def transport_failed(self, flows: Collection[Flow], now: float) -> None:
         """Flows are dead: fail what is waiting on them (§17.1.4), in one look at all there is."""
         dead = set(map(id, flows))

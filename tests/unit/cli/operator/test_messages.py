@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,15 @@ def test_show_tells_why_in_a_sentence(data: Path, capsys: pytest.CaptureFixture[
     ]
 
 
+def test_show_prints_nothing_that_a_terminal_would_obey(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(data / "sipgram.db")) as there, there:
+        there.execute("UPDATE messages SET content_type = ?", (b"text/plain;x=\x1b[31m",))
+    run("messages", "show", "2", data=data)
+    assert "content_type  text/plain;x=\N{REPLACEMENT CHARACTER}[31m\n" in capsys.readouterr().out
+
+
 def test_d36_show_body_is_noted(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run("messages", "show", "2", "--body", data=data)
     out, err = capfd.readouterr()
@@ -158,6 +169,8 @@ def test_cancel_requeue_and_purge(data: Path, capsys: pytest.CaptureFixture[str]
         (("messages", "show", "1", "--body"), "message 1 is delivered and its body was erased"),
         (("messages", "purge"), "purge needs a filter"),
         (("messages", "list", "--since", "soon"), "no time such as 2026-11-25T13:00 or 2h: soon"),
+        (("messages", "list", "--since", "²h"), "no time such as 2026-11-25T13:00 or 2h: ²h"),
+        (("messages", "list", "--since", "1" * 400 + "d"), "no time such as"),
         (("messages", "list", "--to", "bob"), "address has no domain"),
         (("messages", "list", "--state", "gone"), "gone is not one of"),
         (("device", "forget", "bob@example.com", "x"), "no device that is waited for: x"),
@@ -170,6 +183,22 @@ def test_bad_usage_is_told_in_a_line_and_exit_2(
         main([*arguments, "--data", str(data)])
     assert ended.value.code == 2
     assert fault in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_until_may_be_centuries_away(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("messages", "list", "--json", "--until", "9999-12-31T23:59", data=data)
+    assert [record["id"] for record in json.loads(capsys.readouterr().out)] == [2, 1]
+
+
+@pytest.mark.parametrize("verb", ["show", "requeue", "cancel", "list"])
+def test_an_id_that_no_database_holds_is_bad_usage(
+    data: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    option = ("--before",) if verb == "list" else ()
+    with pytest.raises(SystemExit) as ended:
+        main(["messages", verb, *option, str(2**63), "--data", str(data)])
+    assert ended.value.code == 2
+    assert "9223372036854775807" in capsys.readouterr().err
 
 
 def test_device_forget(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,3 +86,25 @@ def test_d5_430_of_the_only_flow_keeps_the_copy() -> None:
     registered(house, two, reg_id=1)
 
     assert house.drained(two) == [b"hi"]
+
+
+def test_d28_what_has_moved_to_a_new_connection_is_not_sent_again() -> None:
+    """The live request moved when the device registered anew; its stored copy waits for that."""
+    house = House()
+    old = house.bind("bob", port=1, instance=b'"<urn:uuid:a>"')
+    assert house.send(body=b"hi") == []
+    house.advance(5.0)
+    assert house.statuses()[-1] == 202
+    (first,) = {parse(data).branch for data in old.take()}
+    house.unbind("bob", port=1)
+    new = house.bind("bob", port=2, instance=b'"<urn:uuid:a>"')
+
+    house.table.move({old: lambda data: (new, data)}, house.clock.now)
+    house.advance(0.4)
+
+    (data,) = new.take()
+    assert parse(data).branch == first
+    house.receive(response(data, 200), flow=new)
+    assert house.drained(new) == []
+    assert house.mailroom is not None
+    assert house.mailroom.ledger.waiting_count == 0

@@ -26,6 +26,9 @@ class OnlyBob:
     def owner(self, aor: Aor) -> tuple[int, Aor] | None:
         return (1, aor) if self.account_id_of(aor) else None
 
+    def members_of(self, aor: Aor) -> list[Aor]:
+        return []
+
 
 class Rig:
     """Messaging over a location table in which bob has ``devices``."""

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 from sipgram.errors import Error
 from sipgram.identity import Entropy
 from sipgram.services.answers import Commitment, Done, Reply
-from sipgram.services.registrar.location import AorEntry, Binding, Locations, OpenAccounts
+from sipgram.services.registrar.gruu import Gruus
+from sipgram.services.registrar.location import AorEntry, Binding, Locations
 from sipgram.services.registrar.push import PushTerms
+from sipgram.services.registrar.residents import OpenAccounts
 from sipgram.services.registrar.service import Registrar
 from sipgram.services.registrar.streams import Opened
 from sipgram.settings import RegistrarSettings
@@ -102,6 +104,7 @@ class Rig:
             accounts=OpenAccounts(),
             bindings_max=bindings_max,
             own_addresses={("192.0.2.100", 5060)},
+            gruus=Gruus(b"secret"),
         )
         self.registrar = Registrar(
             self.locations,

@@ -166,3 +166,21 @@ async def test_those_who_wait_for_a_binding_hear_of_new_changed_and_refreshed_on
     await rig.register(HOME, expires=b"0", cseq=4)
 
     assert rig.bound == [b"sip:bob@192.0.2.1:5060"] * 2
+
+
+async def test_d29_a_storm_of_refreshes_commits_nothing() -> None:
+    """ "a refresh with nothing waiting touches memory only", whoever else refreshes at that time."""
+    rig = Rig()
+    phones = [b"<sip:user%d@example.com>" % number for number in range(300)]
+    for phone in phones:
+        await rig.register(HOME, aor=phone)
+    committed = len(rig.store.put)
+
+    answers = [
+        rig.registrar.handle(registering(HOME, aor=phone, cseq=2), rig.flow, None, 5.0)
+        for phone in phones
+    ]
+
+    assert not any(isinstance(answer, Commitment) for answer in answers)
+    assert len(rig.store.put) == committed
+    assert rig.bound == []

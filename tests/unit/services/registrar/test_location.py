@@ -3,8 +3,9 @@
 import pytest
 
 from sipgram.errors import ParseError, Refusal, Unavailable
-from sipgram.services.registrar import location
-from sipgram.services.registrar.location import AorEntry, Binding, Locations, OpenAccounts
+from sipgram.services.registrar import location, residents
+from sipgram.services.registrar.location import AorEntry, Binding, Locations
+from sipgram.services.registrar.residents import OpenAccounts
 from sipgram.sip.message.uri import Aor
 from sipgram.testing.recording import RecordingFlow
 
@@ -24,8 +25,11 @@ class FewAccounts:
             return None
         return number, next(name for name, known in self.ids.items() if known == number)
 
+    def members_of(self, aor: Aor) -> list[Aor]:
+        return []
 
-def table(*, accounts: location.Accounts | None = None, bindings_max: int = 10) -> Locations:
+
+def table(*, accounts: residents.Accounts | None = None, bindings_max: int = 10) -> Locations:
     return Locations(
         ("Example.com", "example.org"),
         accounts=accounts or OpenAccounts(),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sipgram.errors import ParseError, Refusal
+from sipgram.errors import ParseError, Refusal, SettingsError
+from sipgram.settings import RegistrarSettings
 from sipgram.sip.message.message import Message
 from sipgram.sip.message.parser import parse
 from sipgram.sip.targets import one_flow_each
@@ -190,3 +191,20 @@ async def test_a_refresh_of_one_of_two_flows_touches_memory_only() -> None:
             )
 
     assert (len(rig.store.put), len(rig.store.behind)) == (2, 2)
+
+
+@pytest.mark.rfc("3608", "6.3")
+async def test_the_service_route_is_told_in_the_200() -> None:
+    routes = ("sip:edge.example.com;lr", "sip:home.example.com;lr")
+    rig = Rig(RegistrarSettings(spread=False, service_routes=routes))
+
+    reply = await rig.register(HOME)
+
+    lines = [line for line in reply.headers if line.startswith(b"Service-Route")]
+    assert lines == [b"Service-Route: <%b>" % uri.encode() for uri in routes]
+
+
+@pytest.mark.parametrize("uri", ["sip:edge.example.com", "edge.example.com", "tel:+1;lr"])
+def test_a_service_route_that_no_phone_could_use_is_refused(uri: str) -> None:
+    with pytest.raises(SettingsError, match="service_routes"):
+        Rig(RegistrarSettings(service_routes=(uri,)))

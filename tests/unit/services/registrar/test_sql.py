@@ -14,7 +14,7 @@ from sipgram.db.migrations import upgrade
 from sipgram.db.statements import known_statements
 from sipgram.db.writer import Link, Writer
 from sipgram.db.writers import writer_for
-from sipgram.errors import Unavailable, UsageError
+from sipgram.errors import Refusal, Unavailable, UsageError
 from sipgram.server.app import Server, build
 from sipgram.services.registrar.location import AorEntry, Binding
 from sipgram.services.registrar.sql import BindingRows
@@ -203,7 +203,7 @@ async def test_a_binding_of_an_account_that_is_gone_cannot_be_kept(
     rows: BindingRows,
 ) -> None:
 
-    with pytest.raises(UsageError):
+    with pytest.raises(Refusal, match="404"):
         await committed(rows, put=[bound()], drop=[], now=0.0)
 
 

@@ -5,7 +5,7 @@ news (``news.py``) and changes its memory. Races end well: a device that takes a
 it is being cancelled makes it delivered (``message_finish``).
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -25,7 +25,8 @@ NEWS_ROWS: Final = 200
 GRACE_S: Final = 60.0
 """The record of what a command ended stays at least so long, for the server to read."""
 
-Kind = Literal["cancel", "requeue", "forget", "read"]
+Kind = Literal["cancel", "end", "requeue", "forget", "read"]
+"""``end``: the server itself is to end a message, whose sender asked to be told (D15)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,8 @@ class MessageCommands:
         """End a message that waits; ``SettingsError`` when it does not."""
         async with self._transaction() as connection:
             row = await self._message(connection, id)
-            if not await self._cancel(connection, [id]):
+            if not await self._cancel(connection, [(id, row.aor, row.wants_failure)]):
                 raise SettingsError(f"message {id} does not wait, it is {row.state}")
-            await self._tell(connection, "cancel", id, row.aor)
 
     async def requeue(self, id: int) -> str:
         """Have a message tried again at once, also by devices that refused it.
@@ -129,12 +129,10 @@ class MessageCommands:
         """End those of some messages that wait; return how many did."""
         table = tables.messages
         async with self._transaction() as connection:
-            query = select(table.c.id, table.c.aor).where(table.c.id.in_(ids), tables.is_waiting)
-            rows = (await connection.execute(query)).all()
-            count = await self._cancel(connection, [row.id for row in rows])
-            for row in rows:
-                await self._tell(connection, "cancel", row.id, row.aor)
-        return count
+            query = select(table.c.id, table.c.aor, table.c.wants_failure)
+            query = query.where(table.c.id.in_(ids), tables.is_waiting)
+            found = [tuple(row) for row in await connection.execute(query)]
+            return await self._cancel(connection, found)
 
     async def body(self, id: int, *, who: str) -> bytes:
         """Return a message's body, and note who has read it (D36)."""
@@ -189,29 +187,42 @@ class MessageCommands:
 
     async def _message(self, connection: AsyncConnection, id: int) -> Any:
         table = tables.messages
-        columns = ("aor", "state", "is_for_all", "received_utc", "expires_utc", "due_utc")
+        columns = ("aor", "state", "is_for_all", "wants_failure")
+        times = ("received_utc", "expires_utc", "due_utc")
         has_head = (func.length(table.c.head) > 0).label("head")
-        query = select(*(table.c[name] for name in columns), has_head).where(table.c.id == id)
+        query = select(*(table.c[name] for name in (*columns, *times)), has_head).where(
+            table.c.id == id
+        )
         row = (await connection.execute(query)).first()
         if row is None:
             raise SettingsError(f"no message has this id: {id}")
         return row
 
-    async def _cancel(self, connection: AsyncConnection, ids: list[int]) -> int:
+    async def _cancel(
+        self, connection: AsyncConnection, messages: Sequence[tuple[int, str, bool]]
+    ) -> int:
+        """End those that wait, given with AoR and whether the sender asked to be told; count them.
+
+        Of one that is to be told the body stays for the server, which ends it: when none runs, the
+        next does, since its time is over.
+        """
         table, now = tables.messages, self._wall()
         is_kept = table.c.kept != literal_column("0")
-        statement = (
-            update(table)
-            .where(table.c.id.in_(ids), tables.is_waiting)
-            .values(
-                state="cancelled",
-                finished_utc=now,
-                due_utc=now + max(GRACE_S, self._record_s),
-                head=case((is_kept, table.c.head), else_=b""),
-                body=case((is_kept, table.c.body), else_=b""),
-            )
-        )
-        return (await connection.execute(statement)).rowcount
+        ended = {
+            "state": "cancelled",
+            "finished_utc": now,
+            "due_utc": now + max(GRACE_S, self._record_s),
+            "head": case((is_kept, table.c.head), else_=b""),
+            "body": case((is_kept, table.c.body), else_=b""),
+        }
+        count = 0
+        for id, aor, is_told in messages:
+            statement = update(table).where(table.c.id == id, tables.is_waiting)
+            values = {"expires_utc": now, "due_utc": now} if is_told else ended
+            if (await connection.execute(statement.values(values))).rowcount:
+                count += 1
+                await self._tell(connection, "end" if is_told else "cancel", id, aor)
+        return count
 
     async def _reopen(self, connection: AsyncConnection, id: int, *, is_for_all: bool) -> None:
         copies = tables.copies

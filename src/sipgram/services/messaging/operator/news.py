@@ -76,6 +76,8 @@ class News:
         match change.kind:
             case "cancel":
                 await self._cancelled(change, tries)
+            case "end":
+                await self._end(change, tries)
             case "requeue":
                 found = await self._store.load_one(change.message_id)
                 if found is not None:
@@ -97,6 +99,18 @@ class News:
             log.info("message cancelled", message=change.message_id)
         elif inbox.committing and tries:
             self._again.append((change, tries - 1))  # The writer's answer is still on its way.
+
+    async def _end(self, change: Change, tries: int) -> None:
+        """End a message whose sender hears of it (D15)."""
+        found = await self._store.load_one(change.message_id)
+        inbox = self._memory.ledger.find(change.aor)
+        if found is None or inbox is None:
+            return  # It has ended since.
+        if inbox.holds(change.message_id):
+            self._memory.ledger.end(inbox, found[0], "cancelled")
+            log.info("message cancelled", message=change.message_id)
+        elif inbox.committing and tries:
+            self._again.append((change, tries - 1))
 
     def _forgotten(self, change: Change) -> None:
         ledger = self._memory.ledger

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sipgram.db import tables
 from sipgram.db.engine import unavailable
-from sipgram.services.messaging.operator.purge import from_sender
+from sipgram.services.messaging.operator.purge import BY_SORTING, from_sender
 
 Record = dict[str, Any]
 """Column name to value; bytes are read as UTF-8 with replacements."""
@@ -23,6 +23,8 @@ State = Literal["waiting", "delivered", "failed", "expired", "cancelled"]
 STATES: Final[tuple[State, ...]] = ("waiting", "delivered", "failed", "expired", "cancelled")
 ID_STEP_BITS: Final = 20
 """An id is milliseconds since 1970 with room for so many more within one (``MessageIds``)."""
+ID_MAX: Final = 2**63 - 1
+"""No database holds a larger one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Filter:
         table = tables.messages
         found = []
         for condition in self._states():
-            for whom in self._whom():
+            for whom, order in self._whom():
                 query = select(*columns).where(*condition, *whom)
                 if before is not None:
                     query = query.where(table.c.id < before)
@@ -53,19 +55,25 @@ class Filter:
                     query = query.where(table.c.id >= id_at(self.since_utc))
                 if self.until_utc is not None:
                     query = query.where(table.c.id < id_at(self.until_utc))
-                found.append(query.order_by(table.c.id.desc()).limit(at_most))
+                found.append(query.order_by(order).limit(at_most))
         return found
 
-    def _whom(self) -> list[tuple[Any, ...]]:
+    def _whom(self) -> list[tuple[tuple[Any, ...], Any]]:
+        """Return conditions, each with the order that leads to its index."""
         aor = tables.messages.c.aor
-        given: tuple[Any, ...] = ()
-        if self.to is not None:
-            given = (aor == self.to,)
+        to = () if self.to is None else (aor == self.to,)
         if self.sender is not None:
-            given = (*given, from_sender(self.sender))
+            found = [((*to, sent), order) for sent, order in from_sender(self.sender)]
+        else:
+            found = [(to, tables.messages.c.id.desc())]
         if self.account is None:
-            return [given]
-        return [(*given, aor == self.account), (*given, from_sender(self.account))]
+            return found
+        mine = [(aor == self.account, tables.messages.c.id.desc()), *from_sender(self.account)]
+        return [
+            ((*whom, its_own), _sorted(order, more))
+            for whom, order in found
+            for its_own, more in mine
+        ]
 
     def _states(self) -> list[tuple[Any, ...]]:
         if self.state is None:
@@ -77,9 +85,14 @@ class Filter:
         return [(tables.is_over if self.state == "delivered" else tables.is_dead, its_state)]
 
 
+def _sorted(*orders: Any) -> Any:
+    """Return the order that needs sorting, when there is one."""
+    return next((order for order in orders if order is BY_SORTING), orders[0])
+
+
 def id_at(utc: float) -> int:
     """Return the first id that a message of this time could have."""
-    return max(0, int(utc * 1000)) << ID_STEP_BITS
+    return min(max(0, int(utc * 1000)) << ID_STEP_BITS, ID_MAX)
 
 
 class MessageRecords:

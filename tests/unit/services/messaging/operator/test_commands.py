@@ -32,6 +32,18 @@ async def test_cancel_ends_a_waiting_message_and_erases_it(shelf: Shelf) -> None
     assert await shelf.commands.ended(1) == (BOB, b"sip:alice@example.com", message(1).size)
 
 
+async def test_d15_a_message_whose_sender_asked_is_ended_by_the_server(shelf: Shelf) -> None:
+    """Its body stays for the receipt; when no server runs, the next finds its time over."""
+    await shelf.put(1, wants_failure=True)
+
+    await shelf.commands.cancel(1)
+
+    assert await shelf.all("SELECT state, length(body), due_utc FROM messages") == [
+        ("waiting", 4, WALL)
+    ]
+    assert await told(shelf) == [("end", 1, b"")]
+
+
 async def test_what_cannot_be_done_is_told(shelf: Shelf) -> None:
     await shelf.ended(1, "delivered")
     await shelf.ended(2, "expired")

@@ -1,0 +1,1 @@
+"""What the command line does by the HTTP API, and for it."""

@@ -1,0 +1,1 @@
+"""What nobody may have too much of: guesses, requests, connections."""

@@ -1,0 +1,1 @@
+"""Where requests go that are for others: next hops by name, trunks, other domains."""

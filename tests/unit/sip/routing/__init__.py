@@ -1,0 +1,1 @@
+"""Tests of where a request goes on to."""
