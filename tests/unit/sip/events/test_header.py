@@ -45,10 +45,10 @@ def test_event_is_written_without_what_is_only_asked() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    (
+    [
         *(b"", b"a b", b";id=1", b"presence;max-rate=0", b"presence;max-rate=x"),
         *(b"presence;max-rate=-1", b"presence;max-rate=inf", b"presence;max-rate=nan"),
-    ),
+    ],
 )
 def test_a_malformed_event(value: bytes) -> None:
     with pytest.raises(ParseError):
