@@ -164,10 +164,10 @@ class Calls:
         Raises:
             PeerError, Refusal: there is no way.
         """
-        if not self.is_expected(request, course):
-            raise Refusal(403, f"Dialog Does Not Lead To: {shown(course.next_hop)}")
         hop = self._device(course)
         if hop is None:
+            if not self.is_expected(request, course):
+                raise Refusal(403, f"Dialog Does Not Lead To: {shown(course.next_hop)}")
             self._check_hop(course)
             hop = hop_or_none(course, self._flow_of(request, course))
         if hop is not None:

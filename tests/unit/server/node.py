@@ -24,6 +24,7 @@ from sipgram.services.messaging.history import NOBODYS, History
 from sipgram.services.messaging.mailroom import Mailroom
 from sipgram.services.messaging.service import Messaging
 from sipgram.services.messaging.store import MessageStore
+from sipgram.services.registrar.gruu import Gruus
 from sipgram.services.registrar.location import Binding, Locations
 from sipgram.services.registrar.residents import Accounts, OpenAccounts
 from sipgram.services.registrar.service import Registrar
@@ -213,6 +214,7 @@ class Node:
             bindings_max=1_000,
             own_addresses={("192.0.2.100", 5060)},
             waiting=self.mailroom,
+            gruus=Gruus(SECRET),
         )
 
     def _calls(self, sockets: Sockets, outward: Outward | None) -> Calls:

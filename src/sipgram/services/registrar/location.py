@@ -179,6 +179,7 @@ class OneDevice(AorEntry):
         self.aor, self.text, self.account_id = whole.aor, whole.text, whole.account_id
         self.bindings = [b for b in whole.bindings if b.instance == instance]
         self.uris = ()
+        self.listener = None  # Another device was asked for.
 
     @property
     def has_inbox(self) -> bool:
